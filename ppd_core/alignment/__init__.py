@@ -1,0 +1,1 @@
+"""Tying relative depth to metres."""

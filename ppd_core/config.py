@@ -1,0 +1,204 @@
+"""One frozen, self-checking dataclass for each stage, and the model presets.
+
+A config is fixed once, at the border (command line, ROS parameter, Python call); past it, code
+trusts it. Every error names the field, what was wanted and what came.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+COARSE_PATCH_PX = 16
+"""Patch side of the first half of SP-DiT; image sides at model size are multiples of it."""
+FINE_PATCH_PX = 8
+"""Patch side of the second half."""
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """How an image is brought to the size that the model works at.
+
+    Args:
+        processing_area: pixels at model size, keeping the aspect ratio; the published weights
+            were trained at 1024 x 768.
+    """
+
+    processing_area: int = 1024 * 768
+
+    def __post_init__(self) -> None:
+        low, high = COARSE_PATCH_PX**2, 16_000_000
+        _require(
+            low <= self.processing_area <= high,
+            f"processing_area must be in [{low}, {high}] pixels, got {self.processing_area}",
+        )
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """How many Euler steps, and which noise they start from.
+
+    Args:
+        num_steps: network evaluations a frame.
+        noise_seed: seed of the fixed starting noise (same image, same depth).
+    """
+
+    num_steps: int = 4
+    noise_seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(
+            1 <= self.num_steps <= 1000, f"num_steps must be in [1, 1000], got {self.num_steps}"
+        )
+        _require(
+            0 <= self.noise_seed < 2**63,
+            f"noise_seed must be in [0, 2**63), got {self.noise_seed}",
+        )
+
+
+@dataclass(frozen=True)
+class SpDitConfig:
+    """The shape of SP-DiT, and the two switches of the paper's ablation.
+
+    Args:
+        hidden_size: token width D.
+        depth: transformer blocks; the prompt is fused after half of them.
+        num_heads: attention heads; D / num_heads must be a multiple of 4 (2-D RoPE).
+        mlp_ratio: hidden width of a block's MLP over D.
+        semantics_dim: width of the semantic prompt's tokens.
+        has_semantics: fuse the semantic prompt; off is the paper's plain DiT.
+        has_cascade: coarse patches first; off runs every block at the fine patch.
+    """
+
+    hidden_size: int = 1024
+    depth: int = 24
+    num_heads: int = 16
+    mlp_ratio: float = 4.0
+    semantics_dim: int = 1024
+    has_semantics: bool = True
+    has_cascade: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "depth", "num_heads", "semantics_dim"):
+            value = getattr(self, name)
+            _require(value >= 1, f"{name} must be >= 1, got {value}")
+        _require(self.mlp_ratio > 0, f"mlp_ratio must be > 0, got {self.mlp_ratio}")
+        _require(
+            self.depth % 2 == 0,
+            f"depth must be even (the prompt is fused midway), got {self.depth}",
+        )
+        _require(
+            self.hidden_size % (4 * self.num_heads) == 0,
+            f"hidden_size must be a multiple of 4 * num_heads = {4 * self.num_heads}, "
+            f"got {self.hidden_size}",
+        )
+
+
+PROMPT_KINDS = ("da2", "dinov2", "moge2")
+BACKBONE_WIDTH = {"s": 384, "b": 768, "l": 1024}
+"""ViT size -> token width."""
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """Which foundation model makes the semantic prompt.
+
+    Args:
+        kind: "da2" (Depth Anything V2's encoder), "dinov2" (the plain one) or "moge2".
+        size: ViT size of the backbone: "s", "b" or "l"; moge2 is published as "l" alone.
+    """
+
+    kind: str = "da2"
+    size: str = "l"
+
+    def __post_init__(self) -> None:
+        _require(
+            self.kind in PROMPT_KINDS,
+            f"prompt kind must be one of {', '.join(PROMPT_KINDS)}, got {self.kind!r}",
+        )
+        _require(
+            self.size in BACKBONE_WIDTH,
+            f"prompt size must be one of {', '.join(BACKBONE_WIDTH)}, got {self.size!r}",
+        )
+        _require(
+            self.kind != "moge2" or self.size == "l",
+            f"prompt moge2 exists in size 'l' only, got {self.size!r}",
+        )
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Everything that `DepthPipeline` needs to be built.
+
+    Args:
+        weights: names in `ppd_core.weights.REGISTRY`, the model's first and the prompt's second;
+            empty for a preset that has no published weights.
+    """
+
+    model: SpDitConfig = field(default_factory=SpDitConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    weights: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        width = BACKBONE_WIDTH[self.prompt.size]
+        _require(
+            not self.model.has_semantics or self.model.semantics_dim == width,
+            f"semantics_dim must be {width}, the width of prompt {self.prompt.kind} "
+            f"size {self.prompt.size}, got {self.model.semantics_dim}",
+        )
+
+
+PRESETS: dict[str, PipelineConfig] = {
+    "ppd-da2": PipelineConfig(weights=("ppd", "depth-anything-v2-vitl")),
+    "ppd-moge2": PipelineConfig(
+        prompt=PromptConfig(kind="moge2"), weights=("ppd-moge", "moge-2-vitl-normal")
+    ),
+    # Untrained: for tests, and for seeing the whole way through the house on any machine.
+    "tiny": PipelineConfig(
+        model=SpDitConfig(hidden_size=64, depth=4, num_heads=4, semantics_dim=384),
+        prompt=PromptConfig(kind="dinov2", size="s"),
+        preprocess=PreprocessConfig(processing_area=256 * 192),
+    ),
+}
+
+
+def preset(name: str) -> PipelineConfig:
+    """The preset of that name.
+
+    Raises:
+        ValueError: there is none; the message lists those that exist.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown model {name!r}; known presets: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def config_to_json(config: PipelineConfig) -> str:
+    """The config as JSON text, as a checkpoint's metadata keeps it."""
+    return json.dumps(asdict(config), indent=None, sort_keys=True)
+
+
+def config_from_json(text: str) -> PipelineConfig:
+    """The inverse of `config_to_json`.
+
+    Raises:
+        ValueError: not JSON, an unknown field, or a value that a config refuses.
+    """
+    try:
+        values = json.loads(text)
+        return PipelineConfig(
+            model=SpDitConfig(**values["model"]),
+            prompt=PromptConfig(**values["prompt"]),
+            preprocess=PreprocessConfig(**values["preprocess"]),
+            sampler=SamplerConfig(**values["sampler"]),
+            weights=tuple(values["weights"]),
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"config must be the JSON that config_to_json writes: {error}") from error

@@ -1,0 +1,60 @@
+"""Which device and dtype to compute in, and a clock for what runs there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def resolve_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for; None is CUDA if there is any, else the CPU.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        checked = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device must be like 'cpu' or 'cuda:0', got {device!r}") from error
+    if checked.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device} wanted, but torch finds no CUDA device; use 'cpu'")
+    if checked.type == "cuda" and (checked.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {device} wanted, got {torch.cuda.device_count()} CUDA device(s)")
+    return checked
+
+
+def resolve_dtype(dtype: torch.dtype | None, device: torch.device) -> torch.dtype:
+    """The dtype asked for; None is bfloat16 on CUDA, else float32.
+
+    Raises:
+        ValueError: not one of `DTYPES`.
+    """
+    if dtype is None:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype}")
+    return dtype
+
+
+class StageClock:
+    """Seconds of each stage, the device's queue emptied at each end."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block under `name`."""
+        start = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.seconds[name] = time.perf_counter() - start

@@ -1,0 +1,163 @@
+"""The pieces of SP-DiT: attention with 2-D RoPE and QK norm, MLP, adaLN-Zero.
+
+Attribute names follow the published checkpoints, so that `state_dict()` does.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ROPE_BASE = 100.0
+TIME_SINUSOIDS = 256
+
+RopeTable = tuple[Tensor, Tensor]
+"""(cosines, sines), each (N, head_dim), for the N = rows * cols tokens of a grid."""
+
+
+@lru_cache(maxsize=16)
+def rope_table(
+    rows: int, cols: int, head_dim: int, device: torch.device, dtype: torch.dtype
+) -> RopeTable:
+    """Angles of 2-D rotary position embedding for a row-major grid of tokens.
+
+    The first half of a head's channels turns with the row, the second with the column; channel
+    pairs are (i, i + head_dim / 4) within a half. The tables are shared: do not write into them.
+
+    Args:
+        head_dim: channels of a head, a multiple of 4.
+        dtype: of the tables; float32 for a half-precision model, too.
+
+    Source: RoFormer, arXiv 2104.09864; base 100 as in the published PPD.
+    """
+    half = head_dim // 2
+    exponents = torch.arange(0, half, 2, device=device, dtype=torch.float32) / half
+    frequencies = (1.0 / ROPE_BASE**exponents).to(dtype)
+    by_row = torch.arange(rows, device=device, dtype=dtype)[:, None] * frequencies
+    by_col = torch.arange(cols, device=device, dtype=dtype)[:, None] * frequencies
+    angles = torch.cat(
+        [
+            by_row.repeat(1, 2)[:, None].expand(rows, cols, half),
+            by_col.repeat(1, 2)[None].expand(rows, cols, half),
+        ],
+        dim=-1,
+    ).reshape(rows * cols, head_dim)
+    return angles.cos(), angles.sin()
+
+
+def apply_rope(x: Tensor, table: RopeTable) -> Tensor:
+    """Rotate the channel pairs of (B, heads, N, head_dim) by the table's angles."""
+    cos, sin = table
+    first, second = x.unflatten(-1, (2, 2, -1)).unbind(-2)
+    turned = torch.stack([-second, first], dim=-2).flatten(-3)
+    return (x * cos + turned * sin).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Self-attention with LayerNorm on queries and keys, and 2-D RoPE."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.q_norm = nn.LayerNorm(dim // num_heads)
+        self.k_norm = nn.LayerNorm(dim // num_heads)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, rope: RopeTable) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        q = apply_rope(self.q_norm(q), rope)
+        k = apply_rope(self.k_norm(k), rope)
+        x = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(x.transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a tanh-approximated GELU between."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """`x (1 + scale) + shift`, with (B, D) shift and scale for (B, N, D) tokens."""
+    return x * (1 + scale[:, None]) + shift[:, None]
+
+
+class DitBlock(nn.Module):
+    """A transformer block whose norms and residuals are set by the timestep (adaLN-Zero).
+
+    Source: DiT, arXiv 2212.09748, section 3.2.
+    """
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
+        self.attn = Attention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+
+    def forward(self, x: Tensor, time: Tensor, rope: RopeTable) -> Tensor:
+        """Tokens (B, N, D) under the time embedding (B, D)."""
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.adaLN_modulation(time).chunk(
+            6, 1
+        )
+        x = x + gate_1[:, None] * self.attn(modulate(self.norm1(x), shift_1, scale_1), rope)
+        return x + gate_2[:, None] * self.mlp(modulate(self.norm2(x), shift_2, scale_2))
+
+
+class FinalLayer(nn.Module):
+    """Tokens to the pixels of their patch, under the timestep's modulation."""
+
+    def __init__(self, dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.norm_final = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
+        self.linear = nn.Linear(dim, out_dim)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 2 * dim))
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """(B, N, D) under (B, D) -> (B, N, out_dim)."""
+        shift, scale = self.adaLN_modulation(time).chunk(2, dim=1)
+        return self.linear(modulate(self.norm_final(x), shift, scale))
+
+
+class PatchEmbedder(nn.Module):
+    """Non-overlapping patches to tokens."""
+
+    def __init__(self, in_channels: int, dim: int, patch_px: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, patch_px, stride=patch_px)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, H/p * W/p, D), row by row."""
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+class TimestepEmbedder(nn.Module):
+    """A timestep in [0, 1000] to a vector, through sinusoids (cosines first)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(TIME_SINUSOIDS, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """(B,) -> (B, D)."""
+        half = TIME_SINUSOIDS // 2
+        steps = torch.arange(half, device=t.device, dtype=torch.float32)
+        frequencies = torch.exp(-math.log(10_000) * steps / half)
+        # Sinusoids in float32: bfloat16 cannot tell neighbouring timesteps apart.
+        angles = t[:, None].float() * frequencies
+        sinusoids = torch.cat([angles.cos(), angles.sin()], dim=-1)
+        return self.mlp(sinusoids.to(next(self.parameters()).dtype))

@@ -1,0 +1,123 @@
+"""SP-DiT: the semantics-prompted, cascaded diffusion transformer that predicts the velocity.
+
+Source: Pixel-Perfect Depth, arXiv 2510.07316, sections 3.2 (prompt) and 3.3 (cascade).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ppd_core.config import COARSE_PATCH_PX, FINE_PATCH_PX, SpDitConfig
+from ppd_core.models.layers import (
+    DitBlock,
+    FinalLayer,
+    PatchEmbedder,
+    RopeTable,
+    TimestepEmbedder,
+    rope_table,
+)
+
+IN_CHANNELS = 4
+"""x_t and the image's three channels."""
+
+
+class SpDit(nn.Module):
+    """Half of the blocks on coarse tokens, the semantic prompt, half on fine tokens.
+
+    Without the cascade every block works on fine tokens; without semantics nothing is fused (and
+    the cascade's coarse tokens are split by the same MLP, fed with themselves alone).
+    """
+
+    def __init__(self, config: SpDitConfig) -> None:
+        super().__init__()
+        dim = config.hidden_size
+        self.config = config
+        self.patch_px = COARSE_PATCH_PX if config.has_cascade else FINE_PATCH_PX
+        self.x_embedder = PatchEmbedder(IN_CHANNELS, dim, self.patch_px)
+        self.t_embedder = TimestepEmbedder(dim)
+        self.blocks = nn.ModuleList(
+            DitBlock(dim, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
+        )
+        if config.has_semantics or config.has_cascade:
+            prompt_dim = config.semantics_dim if config.has_semantics else 0
+            out_dim = 4 * dim if config.has_cascade else dim
+            self.proj_fusion = nn.Sequential(
+                nn.Linear(dim + prompt_dim, 4 * dim),
+                nn.SiLU(),
+                nn.Linear(4 * dim, 4 * dim),
+                nn.SiLU(),
+                nn.Linear(4 * dim, out_dim),
+            )
+        self.final_layer = FinalLayer(dim, FINE_PATCH_PX**2)
+
+    def forward(self, x: Tensor, semantics: Tensor | None, timestep: Tensor) -> Tensor:
+        """Predict the velocity.
+
+        Args:
+            x: (B, 4, H, W), `[x_t, image - 0.5]`, H and W multiples of 16.
+            semantics: (B, H/16 * W/16, C) prompt tokens; None when the config has none.
+            timestep: (B,) in [0, 1000].
+
+        Returns:
+            (B, 1, H, W).
+        """
+        rows, cols = x.shape[-2] // self.patch_px, x.shape[-1] // self.patch_px
+        time = self.t_embedder(timestep)
+        tokens = self.x_embedder(x)
+
+        middle = len(self.blocks) // 2
+        rope = self._rope(tokens, rows, cols)
+        for block in self.blocks[:middle]:
+            tokens = block(tokens, time, rope)
+
+        tokens = self._fuse(tokens, semantics, rows, cols)
+
+        rows, cols = x.shape[-2] // FINE_PATCH_PX, x.shape[-1] // FINE_PATCH_PX
+        rope = self._rope(tokens, rows, cols)
+        for block in self.blocks[middle:]:
+            tokens = block(tokens, time, rope)
+
+        return tokens_to_image(self.final_layer(tokens, time), rows, cols)
+
+    def _rope(self, tokens: Tensor, rows: int, cols: int) -> RopeTable:
+        head_dim = self.config.hidden_size // self.config.num_heads
+        dtype = torch.promote_types(tokens.dtype, torch.float32)
+        return rope_table(rows, cols, head_dim, tokens.device, dtype)
+
+    def _fuse(self, tokens: Tensor, semantics: Tensor | None, rows: int, cols: int) -> Tensor:
+        """Join the prompt, and split each coarse token into 2 x 2 fine ones."""
+        if self.config.has_semantics:
+            if semantics is None:
+                raise ValueError("this SP-DiT is prompted: semantics must be a tensor, got None")
+            # The prompt's magnitude differs from the tokens'; its direction is what counts.
+            semantics = F.normalize(semantics, dim=-1)
+            if not self.config.has_cascade:
+                semantics = upsample_tokens(semantics, rows // 2, cols // 2)
+            tokens = torch.cat([tokens, semantics.to(tokens.dtype)], dim=-1)
+        if self.config.has_cascade:
+            return split_tokens(self.proj_fusion(tokens), rows, cols)
+        return self.proj_fusion(tokens) if self.config.has_semantics else tokens
+
+
+def split_tokens(tokens: Tensor, rows: int, cols: int) -> Tensor:
+    """Read each 4D-wide token as a 2 x 2 block of D-wide ones.
+
+    (B, rows * cols, 4 D) -> (B, 2 rows * 2 cols, D), row by row.
+    """
+    blocks = tokens.unflatten(-1, (2, 2, -1)).unflatten(1, (rows, cols))
+    return blocks.transpose(2, 3).flatten(1, 4)
+
+
+def upsample_tokens(tokens: Tensor, rows: int, cols: int) -> Tensor:
+    """Bilinear interpolation of a token grid to twice its sides; (B, N, C) -> (B, 4 N, C)."""
+    grid = tokens.transpose(1, 2).unflatten(-1, (rows, cols))
+    grid = F.interpolate(grid, scale_factor=2, mode="bilinear", align_corners=False)
+    return grid.flatten(2).transpose(1, 2)
+
+
+def tokens_to_image(tokens: Tensor, rows: int, cols: int) -> Tensor:
+    """Lay out each token's p * p values as its patch; (B, N, p * p) -> (B, 1, H, W)."""
+    patches = tokens.unflatten(-1, (FINE_PATCH_PX, FINE_PATCH_PX)).unflatten(1, (rows, cols))
+    return patches.transpose(2, 3).flatten(3, 4).flatten(1, 2)[:, None]

@@ -1,0 +1,92 @@
+"""From a camera's image to the model's input."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppd_core.config import COARSE_PATCH_PX
+
+MAX_IMAGE_PIXELS = 100_000_000
+MIN_IMAGE_SIDE_PX = COARSE_PATCH_PX
+
+
+def check_image(image: np.ndarray) -> None:
+    """Accept an (H, W, 3) uint8 RGB image, at least 16 x 16 and at most 100 megapixels.
+
+    Raises:
+        ValueError: anything else; the message says what came, and how to mend the usual slips.
+    """
+    wanted = "image must be (H, W, 3) uint8 RGB"
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"{wanted} as a numpy array, got {type(image).__name__}")
+    came = f"{image.shape} {image.dtype}"
+    if image.ndim == 2:
+        raise ValueError(f"{wanted}, got greyscale {came}; repeat it: np.stack([image] * 3, -1)")
+    if image.ndim == 3 and image.shape[2] == 4:
+        raise ValueError(f"{wanted}, got four channels {came}; drop alpha: image[..., :3]")
+    if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
+        raise ValueError(f"{wanted}, got channels first {came}; use image.transpose(1, 2, 0)")
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"{wanted}, got {came}")
+    if image.dtype != np.uint8:
+        raise ValueError(f"{wanted}, got {came}; {_dtype_hint(image)}")
+    height, width = image.shape[:2]
+    if min(height, width) < MIN_IMAGE_SIDE_PX:
+        raise ValueError(
+            f"image must be at least {MIN_IMAGE_SIDE_PX} x {MIN_IMAGE_SIDE_PX} pixels, "
+            f"got {width} x {height}"
+        )
+    if height * width > MAX_IMAGE_PIXELS:
+        raise ValueError(
+            f"image must have at most {MAX_IMAGE_PIXELS // 10**6} megapixels, "
+            f"got {width} x {height} = {height * width / 1e6:.0f}"
+        )
+
+
+def _dtype_hint(image: np.ndarray) -> str:
+    if image.dtype == np.uint16:
+        return "scale 16-bit values: (image // 257).astype(np.uint8)"
+    if np.issubdtype(image.dtype, np.floating) and not np.isfinite(image).all():
+        return "and it holds NaN or infinite values"
+    return "scale values in [0, 1]: (image * 255).round().astype(np.uint8)"
+
+
+def model_size(height: int, width: int, processing_area: int) -> tuple[int, int]:
+    """The (h, w) at which the model sees an H x W image.
+
+    The aspect ratio is kept, the area brought near `processing_area` pixels and both sides
+    rounded to multiples of 16. Example: 480 x 640 at 1024 * 768 is (768, 1024).
+    """
+    scale = (processing_area / (height * width)) ** 0.5
+
+    def rounded(side: float) -> int:
+        return max(COARSE_PATCH_PX, round(side * scale / COARSE_PATCH_PX) * COARSE_PATCH_PX)
+
+    return rounded(height), rounded(width)
+
+
+def preprocess(image: np.ndarray, processing_area: int) -> Tensor:
+    """Resize an image to model size: by area when it shrinks, cubic when it grows.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        processing_area: pixels at model size.
+
+    Returns:
+        (1, 3, h, w) float32 in [0, 1] on the CPU.
+
+    Raises:
+        ValueError: see `check_image`.
+    """
+    import cv2  # 0.15 s to import; `import ppd_core` must not pay for it
+
+    check_image(image)
+    height, width = image.shape[:2]
+    h, w = model_size(height, width, processing_area)
+    if (h, w) != (height, width):
+        is_shrinking = processing_area < height * width
+        interpolation = cv2.INTER_AREA if is_shrinking else cv2.INTER_CUBIC
+        image = cv2.resize(image, (w, h), interpolation=interpolation)
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255

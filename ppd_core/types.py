@@ -1,0 +1,158 @@
+"""The plain values that the parts of the package hand to each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DISTORTION_COEFFICIENTS: Mapping[str, tuple[int, ...]] = {
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),
+    "equidistant": (4,),
+}
+"""Distortion model (sensor_msgs/distortion_models.hpp) -> how many coefficients it may have."""
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera with optional lens distortion.
+
+    Pixel (0, 0) is the *centre* of the top left pixel, as in ROS and OpenCV.
+
+    Args:
+        width, height: image size in pixels.
+        fx, fy: focal lengths in pixels, > 0.
+        cx, cy: principal point in pixels.
+        distortion_model: a key of `DISTORTION_COEFFICIENTS`, or "" for an ideal pinhole.
+        distortion: its coefficients in OpenCV's order; all zero means no distortion.
+
+    Raises:
+        ValueError: a value is not usable; the message says which and what came.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion_model: str = ""
+    distortion: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"image size must be >= 1 x 1, got {self.width} x {self.height}")
+        for name in ("fx", "fy"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a finite focal length > 0 px, got {value}")
+        for name in ("cx", "cy"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)}")
+        if not self.distortion_model:
+            if any(self.distortion):
+                raise ValueError("distortion coefficients need a distortion_model, got none")
+            return
+        if self.distortion_model not in DISTORTION_COEFFICIENTS:
+            known = ", ".join(DISTORTION_COEFFICIENTS)
+            raise ValueError(
+                f"distortion_model must be one of {known}, got {self.distortion_model!r}"
+            )
+        counts = DISTORTION_COEFFICIENTS[self.distortion_model]
+        if self.distortion and len(self.distortion) not in counts:
+            wanted = " or ".join(map(str, counts))
+            raise ValueError(
+                f"{self.distortion_model} takes {wanted} coefficients, got {len(self.distortion)}"
+            )
+        if not all(map(math.isfinite, self.distortion)):
+            raise ValueError(f"distortion coefficients must be finite, got {self.distortion}")
+
+    @classmethod
+    def from_focal(cls, width: int, height: int, focal_px: float) -> Intrinsics:
+        """A centred, undistorted camera of focal length `focal_px` pixels."""
+        return cls(width, height, focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
+
+    @classmethod
+    def from_fov(cls, width: int, height: int, horizontal_fov_deg: float) -> Intrinsics:
+        """A centred, undistorted camera that sees `horizontal_fov_deg` from side to side."""
+        if not 0 < horizontal_fov_deg < 180:
+            raise ValueError(
+                f"horizontal_fov_deg must be in (0, 180) degrees, got {horizontal_fov_deg}"
+            )
+        return cls.from_focal(
+            width, height, width / 2 / math.tan(math.radians(horizontal_fov_deg) / 2)
+        )
+
+    @property
+    def is_distorted(self) -> bool:
+        """Whether any distortion coefficient is not zero."""
+        return any(self.distortion)
+
+    def resized(self, width: int, height: int) -> Intrinsics:
+        """The same camera, its image resampled to `width` x `height`."""
+        scale_x, scale_y = width / self.width, height / self.height
+        return replace(
+            self,
+            width=width,
+            height=height,
+            fx=self.fx * scale_x,
+            fy=self.fy * scale_y,
+            cx=(self.cx + 0.5) * scale_x - 0.5,
+            cy=(self.cy + 0.5) * scale_y - 0.5,
+        )
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What ties relative depth d to metres: `log(1 + z) = scale * d + shift`.
+
+    Args:
+        scale: a, > 0, in log-metres per unit of relative depth.
+        shift: b, in log-metres.
+        source: what gave it; one of the names of `alignment.source` ("constant", "depth", ...).
+    """
+
+    scale: float
+    shift: float
+    source: str
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"alignment scale must be finite and > 0, got {self.scale}")
+        if not math.isfinite(self.shift):
+            raise ValueError(f"alignment shift must be finite, got {self.shift}")
+
+
+@dataclass(frozen=True)
+class DepthResult:
+    """All that the pipeline knows of one image. Image size is H x W, model size h x w.
+
+    Attributes:
+        relative_depth: (H, W) float32, no unit, small = near, roughly 0..1.
+        relative_depth_model: (h, w) float32, the same before upsampling.
+        valid_mask: (H, W) bool; False where neither depth nor points mean anything.
+        metric_depth: (H, W) float32, metres along the optical z axis, NaN where not valid;
+            None without an alignment.
+        alignment: what made metres of it, or None.
+        intrinsics: of the H x W image, or None.
+        points: (H, W, 3) float32 in the optical frame (x right, y down, z forward), NaN where
+            not valid; None without intrinsics. Metres with an alignment; without one, z is the
+            relative depth itself and the shape is not Euclidean.
+        colors: (H, W, 3) uint8 RGB of each point; None without intrinsics.
+        timings_s: stage -> seconds.
+    """
+
+    relative_depth: Tensor
+    relative_depth_model: Tensor
+    valid_mask: Tensor
+    metric_depth: Tensor | None = None
+    alignment: Alignment | None = None
+    intrinsics: Intrinsics | None = None
+    points: Tensor | None = None
+    colors: Tensor | None = None
+    timings_s: Mapping[str, float] = field(default_factory=dict)

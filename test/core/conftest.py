@@ -1,0 +1,99 @@
+"""Recorded reference outputs, and the weights that they were recorded with."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ppd_core.config import SpDitConfig
+from ppd_core.models.semantics import DinoV2Prompt
+from ppd_core.models.sp_dit import SpDit
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+RELATIVE_TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], dict[str, Tensor]]:
+    """Name -> the tensors of that recording."""
+    return lambda name: load_file(GOLDEN / f"{name}.safetensors")
+
+
+@pytest.fixture(scope="session")
+def published_shapes() -> dict[str, dict[str, list[int]]]:
+    """Network -> parameter name -> shape, as in the released checkpoints."""
+    return json.loads((GOLDEN / "state_dict_shapes.json").read_text())
+
+
+def recipe_tensor(name: str, shape: torch.Size) -> Tensor:
+    """The weights of the recordings: determined by each parameter's published name."""
+    seed = zlib.crc32(name.encode()) & 0xFFFFFFFF
+    r = np.random.RandomState(seed).standard_normal(tuple(shape)).astype(np.float32)
+    if len(shape) == 1 and name.endswith("weight"):
+        r = 1 + 0.1 * r
+    elif name.endswith("gamma"):
+        r = 0.1 + 0.02 * r
+    elif len(shape) == 1:
+        r = 0.02 * r
+    else:
+        r = r * np.float32(0.5 / np.sqrt(np.prod(shape[1:])))
+    return torch.from_numpy(np.asarray(r, dtype=np.float32))
+
+
+@pytest.fixture(scope="session")
+def with_recipe_weights() -> Callable[..., nn.Module]:
+    """Builds a module on the meta device and gives it the recordings' weights."""
+
+    def build(make: Callable[[], nn.Module], published_prefix: str = "") -> nn.Module:
+        with torch.device("meta"):
+            module = make().eval().requires_grad_(False)
+        kept = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+        tensors = {}
+        for name, parameter in module.state_dict().items():
+            last = name.rsplit(".", 1)[-1]
+            if last in kept:
+                tensors[name] = torch.tensor(kept[last]).view(1, 3, 1, 1)
+            else:
+                tensors[name] = recipe_tensor(published_prefix + name, parameter.shape)
+        module.load_state_dict(tensors, strict=True, assign=True)
+        return module.requires_grad_(False)
+
+    return build
+
+
+def relative_error(out: Tensor, reference: Tensor) -> float:
+    """||out - reference|| / ||reference||."""
+    difference = (out.double() - reference.double()).norm()
+    return float(difference / reference.double().norm())
+
+
+@pytest.fixture(scope="session")
+def assert_parity() -> Callable[[Tensor, Tensor], None]:
+    """Fails unless the relative error is within the tolerance."""
+
+    def check(out: Tensor, reference: Tensor) -> None:
+        assert out.shape == reference.shape
+        error = relative_error(out, reference)
+        assert error <= RELATIVE_TOLERANCE, f"relative error {error:.2e}"
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def full_dit(with_recipe_weights) -> nn.Module:
+    """SP-DiT-L; made once, it takes seconds."""
+    return with_recipe_weights(lambda: SpDit(SpDitConfig()))
+
+
+@pytest.fixture(scope="session")
+def full_da2_prompt(with_recipe_weights) -> nn.Module:
+    """The ViT-L prompt; made once, it takes seconds."""
+    return with_recipe_weights(lambda: DinoV2Prompt("l"))

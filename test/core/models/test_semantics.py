@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ppd_core.config import PromptConfig
+from ppd_core.models.semantics import DinoV2Prompt, build_encoder, prepare_image
+
+
+@pytest.mark.parametrize("size", ["s", "l"])
+def test_names_and_shapes_are_the_released_ones(published_shapes, size):
+    with torch.device("meta"):
+        found = {k: list(v.shape) for k, v in DinoV2Prompt(size).state_dict().items()}
+    assert found == published_shapes[f"da2_vit{size}"]
+
+
+def test_the_small_prompt_matches_the_recording(golden, with_recipe_weights, assert_parity):
+    recorded = golden("da2_vits")
+    encoder = with_recipe_weights(lambda: DinoV2Prompt("s"))
+    tokens = encoder(prepare_image(PromptConfig("da2", "s"), recorded["image"]))
+    assert_parity(tokens, recorded["semantics"])
+
+
+def test_the_large_prompt_matches_the_recording(golden, full_da2_prompt, assert_parity):
+    recorded = golden("da2_vitl")
+    tokens = full_da2_prompt(prepare_image(PromptConfig("da2", "l"), recorded["image"]))
+    assert_parity(tokens, recorded["semantics"])
+
+
+@pytest.mark.parametrize("size", ["s", "b", "l"])
+@pytest.mark.parametrize("kind", ["da2", "dinov2"])
+def test_dino_prompts_have_one_token_for_each_coarse_patch(kind, size):
+    config = PromptConfig(kind, size)
+    width = {"s": 384, "b": 768, "l": 1024}[size]
+    with torch.device("meta"):
+        tokens = build_encoder(config)(prepare_image(config, torch.rand(1, 3, 64, 96)))
+    assert tokens.shape == (1, 4 * 6, width)
+
+
+@pytest.mark.parametrize("kind", ["da2", "dinov2", "moge2"])
+def test_prepare_image_gives_14_pixels_for_each_16(kind):
+    prepared = prepare_image(PromptConfig(kind), torch.rand(1, 3, 64, 96))
+    assert prepared.shape == (1, 3, 56, 84)
+
+
+def test_dino_prompts_are_fed_a_normalised_image_and_moge2_is_not():
+    grey = torch.full((1, 3, 32, 32), 0.5)
+    torch.testing.assert_close(
+        prepare_image(PromptConfig("moge2"), grey), torch.full((1, 3, 28, 28), 0.5)
+    )
+    assert prepare_image(PromptConfig("da2"), grey)[0, 0, 0, 0].item() == pytest.approx(
+        (0.5 - 0.485) / 0.229, abs=1e-5
+    )

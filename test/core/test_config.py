@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ppd_core.config import (
+    PRESETS,
+    PipelineConfig,
+    PreprocessConfig,
+    PromptConfig,
+    SamplerConfig,
+    SpDitConfig,
+    config_from_json,
+    config_to_json,
+    preset,
+)
+
+REFUSED = [
+    (PreprocessConfig, {"processing_area": 255}, "processing_area must be in [256, 16000000]"),
+    (SamplerConfig, {"num_steps": 0}, "num_steps must be in [1, 1000], got 0"),
+    (SamplerConfig, {"noise_seed": -1}, "noise_seed must be in [0, 2**63), got -1"),
+    (SpDitConfig, {"hidden_size": 0}, "hidden_size must be >= 1, got 0"),
+    (SpDitConfig, {"depth": 0}, "depth must be >= 1, got 0"),
+    (SpDitConfig, {"num_heads": 0}, "num_heads must be >= 1, got 0"),
+    (SpDitConfig, {"semantics_dim": 0}, "semantics_dim must be >= 1, got 0"),
+    (SpDitConfig, {"mlp_ratio": 0}, "mlp_ratio must be > 0, got 0"),
+    (SpDitConfig, {"depth": 5}, "depth must be even (the prompt is fused midway), got 5"),
+    (SpDitConfig, {"hidden_size": 100}, "hidden_size must be a multiple of 4 * num_heads = 64"),
+    (PromptConfig, {"kind": "clip"}, "prompt kind must be one of da2, dinov2, moge2, got 'clip'"),
+    (PromptConfig, {"size": "g"}, "prompt size must be one of s, b, l, got 'g'"),
+    (PromptConfig, {"kind": "moge2", "size": "s"}, "prompt moge2 exists in size 'l' only"),
+    (PipelineConfig, {"prompt": PromptConfig(size="s")}, "semantics_dim must be 384"),
+]
+
+
+@pytest.mark.parametrize(("config", "values", "message"), REFUSED)
+def test_a_config_refuses_what_makes_no_sense(config, values, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        config(**values)
+
+
+def test_published_presets_are_the_published_model():
+    for name in ("ppd-da2", "ppd-moge2"):
+        assert preset(name).model == SpDitConfig()
+        assert preset(name).preprocess.processing_area == 1024 * 768
+        assert preset(name).sampler.num_steps == 4
+
+
+def test_unknown_preset_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown model 'nano9'; known presets: ppd-da2"):
+        preset("nano9")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_config_survives_json(name):
+    assert config_from_json(config_to_json(PRESETS[name])) == PRESETS[name]
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"model": {"width": 3}}', "[]"])
+def test_config_from_json_refuses_what_it_did_not_write(text):
+    with pytest.raises(ValueError, match="config must be the JSON that config_to_json writes"):
+        config_from_json(text)
