@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ppd_core.config import SpDitConfig
 from ppd_core.models.semantics import DinoV2Prompt
 from ppd_core.models.sp_dit import SpDit
+from ppd_core.registry import REGISTRY, PublishedFile
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 RELATIVE_TOLERANCE = 1e-4
@@ -97,3 +98,30 @@ def full_dit(with_recipe_weights) -> nn.Module:
 def full_da2_prompt(with_recipe_weights) -> nn.Module:
     """The ViT-L prompt; made once, it takes seconds."""
     return with_recipe_weights(lambda: DinoV2Prompt("l"))
+
+
+@pytest.fixture
+def register_toy(monkeypatch) -> Callable[..., PublishedFile]:
+    """Puts a file called "toy" into the registry, for this test."""
+
+    def register(**facts: object) -> PublishedFile:
+        defaults = {
+            "name": "toy",
+            "filename": "toy.pth",
+            "page_url": "https://example.org/toy",
+            "licence": "CC-BY-NC-4.0",
+            "use": "tests",
+            "hub_repo": "someone/toy",
+            "hub_filename": "model.pt",
+        }
+        file = PublishedFile(**(defaults | facts))
+        monkeypatch.setitem(REGISTRY, "toy", file)
+        return file
+
+    return register
+
+
+@pytest.fixture
+def toy(register_toy) -> PublishedFile:
+    """That file."""
+    return register_toy()
