@@ -29,7 +29,7 @@ class Intrinsics:
         fx, fy: focal lengths in pixels, > 0.
         cx, cy: principal point in pixels.
         distortion_model: a key of `DISTORTION_COEFFICIENTS`, or "" for an ideal pinhole.
-        distortion: its coefficients in OpenCV's order; all zero means no distortion.
+        distortion: its coefficients in OpenCV's order; empty means an ideal pinhole.
 
     Raises:
         ValueError: a value is not usable; the message says which and what came.
@@ -90,8 +90,11 @@ class Intrinsics:
 
     @property
     def is_distorted(self) -> bool:
-        """Whether any distortion coefficient is not zero."""
-        return any(self.distortion)
+        """Whether rays differ from an ideal pinhole's."""
+        # A fisheye (r = f theta) is no pinhole even where all its coefficients are zero.
+        return any(self.distortion) or (
+            self.distortion_model == "equidistant" and bool(self.distortion)
+        )
 
     def resized(self, width: int, height: int) -> Intrinsics:
         """The same camera, its image resampled to `width` x `height`."""

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ppd_core.config import SpDitConfig
+from ppd_core.models.moge2 import MoGe2
 from ppd_core.models.semantics import DinoV2Prompt
 from ppd_core.models.sp_dit import SpDit
 from ppd_core.registry import REGISTRY, PublishedFile
@@ -98,6 +99,12 @@ def full_dit(with_recipe_weights) -> nn.Module:
 def full_da2_prompt(with_recipe_weights) -> nn.Module:
     """The ViT-L prompt; made once, it takes seconds."""
     return with_recipe_weights(lambda: DinoV2Prompt("l"))
+
+
+@pytest.fixture(scope="session")
+def full_moge2(with_recipe_weights) -> nn.Module:
+    """MoGe-2; made once, it takes seconds."""
+    return with_recipe_weights(MoGe2)
 
 
 @pytest.fixture

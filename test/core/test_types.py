@@ -63,7 +63,12 @@ def test_resized_there_and_back_is_the_same_camera():
     assert (back.fx, back.cx, back.cy) == pytest.approx((500, 320, 239))
 
 
-def test_zero_coefficients_are_no_distortion():
+def test_an_equidistant_lens_is_no_pinhole_even_with_zero_coefficients():
+    assert camera(distortion_model="equidistant", distortion=(0.0,) * 4).is_distorted
+    assert not camera(distortion_model="equidistant").is_distorted
+
+
+def test_zero_coefficients_of_a_pinhole_model_are_no_distortion():
     assert not camera(distortion_model="plumb_bob", distortion=(0.0,) * 5).is_distorted
     assert camera(distortion_model="plumb_bob", distortion=(0.1, 0, 0, 0, 0)).is_distorted
 

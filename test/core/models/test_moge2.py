@@ -15,13 +15,8 @@ SETTINGS = Path(__file__).parents[2] / "golden" / "moge_v2.json"
 
 
 @pytest.fixture(scope="module")
-def model(with_recipe_weights):
-    return with_recipe_weights(MoGe2)
-
-
-@pytest.fixture(scope="module")
-def features(model, golden):
-    return model.encode(prepare_image(PromptConfig("moge2"), golden("moge2")["image"]))
+def features(full_moge2, golden):
+    return full_moge2.encode(prepare_image(PromptConfig("moge2"), golden("moge2")["image"]))
 
 
 def test_names_and_shapes_are_the_released_ones(published_shapes):
@@ -41,20 +36,20 @@ def test_the_prompt_matches_the_recording(golden, features, assert_parity):
     assert_parity(features.tokens, golden("moge2")["semantics"])
 
 
-def test_the_heads_match_the_recording(golden, model, features, assert_parity):
+def test_the_heads_match_the_recording(golden, full_moge2, features, assert_parity):
     recorded = golden("moge2")
-    geometry = model.geometry(features, *recorded["image"].shape[-2:])
+    geometry = full_moge2.geometry(features, *recorded["image"].shape[-2:])
     for name in ("points", "normal", "mask", "metric_scale"):
         assert_parity(getattr(geometry, name), recorded[name])
 
 
-def test_calling_the_module_gives_the_prompt(golden, model, features):
+def test_calling_the_module_gives_the_prompt(golden, full_moge2, features):
     prepared = prepare_image(PromptConfig("moge2"), golden("moge2")["image"])
-    torch.testing.assert_close(model(prepared), features.tokens)
+    torch.testing.assert_close(full_moge2(prepared), features.tokens)
 
 
-def test_geometry_keeps_its_promised_ranges(model, features):
-    geometry = model.geometry(features, 48, 64)
+def test_geometry_keeps_its_promised_ranges(full_moge2, features):
+    geometry = full_moge2.geometry(features, 48, 64)
     assert geometry.points.shape == (1, 48, 64, 3)
     assert geometry.points[..., 2].gt(0).all()
     assert geometry.mask.ge(0).all()

@@ -1,0 +1,30 @@
+"""Pixel-Perfect Depth as a library: an image in, depth without flying pixels out.
+
+Start with `DepthPipeline`. Nothing in here knows ROS; the node is the package `ppd_ros`.
+"""
+
+from __future__ import annotations
+
+from ppd_core.alignment.affine import alignment_from_range
+from ppd_core.config import PRESETS, PipelineConfig, preset
+from ppd_core.geometry.cloud import write_ply
+from ppd_core.image_files import read_image
+from ppd_core.pipeline import DepthPipeline
+from ppd_core.types import Alignment, DepthResult, Intrinsics
+from ppd_core.version import __version__
+from ppd_core.weights import WeightsError
+
+__all__ = [
+    "PRESETS",
+    "Alignment",
+    "DepthPipeline",
+    "DepthResult",
+    "Intrinsics",
+    "PipelineConfig",
+    "WeightsError",
+    "__version__",
+    "alignment_from_range",
+    "preset",
+    "read_image",
+    "write_ply",
+]

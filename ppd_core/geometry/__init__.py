@@ -1,0 +1,1 @@
+"""Cameras, rays, depth images and point clouds."""

@@ -1,0 +1,238 @@
+"""Images from disk, depth images to disk.
+
+Read with Pillow, not OpenCV: Pillow tells the size before it decodes, and refuses a truncated
+JPEG where `cv2.imread` returns a picture that is grey from some row on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from ppd_core.atomic_file import atomic_write
+from ppd_core.preprocess import MAX_IMAGE_PIXELS
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import PIL.PngImagePlugin
+
+_MEGAPIXELS = f"{MAX_IMAGE_PIXELS // 10**6} megapixels"
+_PNG_COMPRESS_LEVEL = 3  # half the time of the default 6, files a few per cent larger
+_PREVIEW_QUANTILES = (0.02, 0.98)
+_QUANTILE_SAMPLES = 200_000
+_INVALID = 0
+
+
+class _RefusedError(ValueError):
+    """Our own sentence, to be told from what a decoder says."""
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read any ordinary image file as a camera image.
+
+    Grey becomes three equal channels, 16-bit values are scaled to 8 bits, an EXIF orientation is
+    applied. What is transparent is laid over white, as image viewers and browsers show it. Of an
+    animation or a file with several pages the first is taken.
+
+    Args:
+        path: JPEG, PNG, TIFF, WebP, BMP, GIF, ... whatever Pillow reads, with 8 or 16-bit values.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: in one sentence, why there is no such image: the file is missing, empty,
+            truncated, not an image, over 100 megapixels (refused before it is decoded), or of
+            floating point values, which have no range to scale by.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    path = Path(path)
+    with warnings.catch_warnings():
+        # Pillow warns at 89 megapixels; the limit here is 100.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            _check_file(path)
+            with Image.open(path) as image:
+                _check_size(path, image.width, image.height)
+                return _to_rgb(path, image)
+        except UnidentifiedImageError as error:
+            raise ValueError(
+                f"{path} must be an image file of 8 or 16-bit values (JPEG, PNG, TIFF, WebP, "
+                "...), got something else"
+            ) from error
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"{path} must have at most {_MEGAPIXELS}, got far more") from error
+        except _RefusedError:
+            raise
+        except OSError as error:
+            raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+        except Exception as error:
+            # Pillow's decoders pass on whatever a broken file makes them trip over.
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise _RefusedError(f"{path} must be an image file, got a folder")
+    if path.stat().st_size == 0:
+        raise _RefusedError(f"{path} must be an image file, got an empty one (0 bytes)")
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_IMAGE_PIXELS:
+        raise _RefusedError(
+            f"{path} must have at most {_MEGAPIXELS}, got {width} x {height} "
+            f"= {width * height / 1e6:.0f}"
+        )
+
+
+def _to_rgb(path: Path, image: PIL.Image.Image) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    if image.mode == "F":
+        raise _RefusedError(
+            f"{path} must have 8 or 16-bit values, got floating point, which has no range to "
+            "scale by"
+        )
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        return np.repeat(_scaled_to_8_bits(path, np.asarray(image))[..., None], 3, axis=2)
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def _scaled_to_8_bits(path: Path, values: np.ndarray) -> np.ndarray:
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise _RefusedError(
+            f"{path} must have 8 or 16-bit values, got integers from {low} to {high}"
+        )
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def depth_preview(depth: np.ndarray | Tensor) -> np.ndarray:
+    """Color a depth image for the eye: near is warm (red), far is cold (blue), invalid black.
+
+    The colours span the middle 96 % of the valid values, so they compare within one image only.
+    Meant for relative depth, or `log(1 + z)` of metric depth: of plain metres everything near
+    would look the same.
+
+    Args:
+        depth: (H, W) floating point, NaN or infinite = invalid.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: not such an image.
+
+    Source: colour map Turbo, A. Mikhailov, Google AI blog, 2019.
+    """
+    import cv2
+
+    depth = _checked_depth(depth)
+    is_valid = np.isfinite(depth)
+    near, far = _robust_range(depth[is_valid])
+    warmth = (far - np.where(is_valid, depth, far)) / (far - near) if far > near else 0.5
+    index = np.broadcast_to(np.clip(warmth, 0, 1) * 255, depth.shape).round().astype(np.uint8)
+    colored = cv2.cvtColor(cv2.applyColorMap(index, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
+    colored[~is_valid] = 0
+    return colored
+
+
+def _robust_range(values: np.ndarray) -> tuple[float, float]:
+    if len(values) == 0:
+        return 0.0, 0.0
+    every = max(1, len(values) // _QUANTILE_SAMPLES)
+    near, far = np.quantile(values[::every], _PREVIEW_QUANTILES)
+    return float(near), float(far)
+
+
+def write_png(path: str | Path, image: np.ndarray) -> None:
+    """Write an (H, W, 3) uint8 RGB picture, completely or not at all.
+
+    Raises:
+        ValueError: not such a picture, or the file cannot be created.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"picture must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    _save_png(path, image)
+
+
+def write_depth_npy(path: str | Path, depth: np.ndarray | Tensor) -> None:
+    """Write a depth image as a float32 (H, W) numpy array, completely or not at all.
+
+    NaN stays NaN.
+
+    Raises:
+        ValueError: not a depth image, or the file cannot be created.
+    """
+    depth = _checked_depth(depth)
+    with atomic_write(path) as stream:
+        np.save(stream, depth.astype(np.float32), allow_pickle=False)
+
+
+def write_depth_png16(path: str | Path, depth: np.ndarray | Tensor, *, is_metric: bool) -> None:
+    """Write a depth image as a 16-bit greyscale PNG, completely or not at all.
+
+    A value of 0 is an invalid pixel. Metric depth is in millimetres, as RGB-D cameras and data
+    sets have it; what is not in (0, 65.535] m is invalid. Relative depth is stretched over
+    1 .. 65535, for each image anew. Either way the file's text fields say how to return:
+
+        depth = depth_offset + depth_scale * value, in depth_unit ("metre" or "relative")
+
+    Args:
+        path: the file; one that exists is replaced.
+        depth: (H, W) floating point, NaN or infinite = invalid.
+        is_metric: `depth` is in metres.
+
+    Raises:
+        ValueError: not a depth image, or the file cannot be created.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    depth = _checked_depth(depth).astype(np.float64)
+    is_valid = np.isfinite(depth)
+    offset, scale = (0.0, 0.001) if is_metric else _relative_scaling(depth[is_valid])
+    values = np.round((np.where(is_valid, depth, offset) - offset) / scale)
+    is_valid &= (values > _INVALID) & (values <= 65535)
+    text = PngInfo()
+    text.add_text("depth_unit", "metre" if is_metric else "relative")
+    text.add_text("depth_scale", repr(scale))
+    text.add_text("depth_offset", repr(offset))
+    _save_png(path, np.where(is_valid, values, _INVALID).astype(np.uint16), text)
+
+
+def _relative_scaling(values: np.ndarray) -> tuple[float, float]:
+    """Offset and scale that put the smallest value at 1 and the largest at 65535."""
+    if len(values) == 0 or values.min() == values.max():
+        return (float(values[0]) - 1 if len(values) else 0.0), 1.0
+    scale = float(values.max() - values.min()) / 65534
+    return float(values.min()) - scale, scale
+
+
+def _checked_depth(depth: np.ndarray | Tensor) -> np.ndarray:
+    if isinstance(depth, Tensor):
+        depth = depth.detach().cpu().numpy()
+    if depth.ndim != 2 or depth.size == 0 or depth.dtype.kind != "f":
+        raise ValueError(
+            f"depth must be (H, W) floating point, not empty, got {depth.shape} {depth.dtype}"
+        )
+    return depth
+
+
+def _save_png(
+    path: str | Path, pixels: np.ndarray, text: PIL.PngImagePlugin.PngInfo | None = None
+) -> None:
+    from PIL import Image
+
+    picture = Image.fromarray(pixels)
+    with atomic_write(path) as stream:
+        picture.save(stream, "PNG", compress_level=_PNG_COMPRESS_LEVEL, pnginfo=text)

@@ -1,0 +1,287 @@
+"""READ FIRST. From one image to a `DepthResult`, in the order of the paper's figure."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ppd_core import weights
+from ppd_core.alignment.affine import to_metric_depth
+from ppd_core.config import PRESETS, PipelineConfig, config_from_json, config_to_json, preset
+from ppd_core.device import StageClock, resolve_device, resolve_dtype
+from ppd_core.flow import timestep_grid
+from ppd_core.geometry.camera import ray_table
+from ppd_core.geometry.cloud import backproject
+from ppd_core.geometry.upsample import upsample_depth
+from ppd_core.models import build_models
+from ppd_core.models.semantics import prepare_image
+from ppd_core.preprocess import model_size, preprocess
+from ppd_core.sampler import sample
+from ppd_core.types import Alignment, DepthResult, Intrinsics
+
+
+class DepthPipeline:
+    """Pixel-Perfect Depth as one call: image in, depth and points out.
+
+    Args:
+        config: what the models are and how they are run.
+        models: from `build_models`, with weights, on one device and in one dtype.
+        is_trained: False for weights that nobody trained; users are told.
+
+    Example:
+        >>> pipeline = DepthPipeline.from_pretrained("ppd-da2", device="cuda")
+        >>> result = pipeline(image, intrinsics=Intrinsics.from_fov(640, 480, 60))
+        >>> result.relative_depth.shape
+        torch.Size([480, 640])
+    """
+
+    def __init__(
+        self, config: PipelineConfig, models: nn.ModuleDict, *, is_trained: bool = True
+    ) -> None:
+        parameter = next(models.parameters())
+        self.config = config
+        self.models = models
+        self.device: torch.device = parameter.device
+        self.dtype: torch.dtype = parameter.dtype
+        # Half precision is for the networks; noise, image and the sampled field keep more.
+        self.state_dtype = torch.promote_types(self.dtype, torch.float32)
+        self.is_trained = is_trained
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        weights_dir: str | Path | None = None,
+        download: bool = True,
+    ) -> DepthPipeline:
+        """Build a pipeline with its weights.
+
+        Args:
+            name_or_path: a preset's name ("ppd-da2", "ppd-moge2", or the untrained "tiny"), or
+                the path of a checkpoint written by `save_pretrained` or `ppd weights convert`.
+            device: default: CUDA if there is any, else the CPU.
+            dtype: of weights and activations; default bfloat16 on CUDA, else float32.
+            weights_dir: where the published files are; see `weights.weights_dir`.
+            download: fetch published files that are missing; else their absence is an error.
+
+        Raises:
+            ValueError: no such preset, device or dtype.
+            WeightsError: a file is missing or not what it should be.
+        """
+        device = resolve_device(device)
+        dtype = resolve_dtype(dtype, device)
+        if str(name_or_path) not in PRESETS and Path(name_or_path).is_file():
+            return cls._from_checkpoint(Path(name_or_path), device, dtype)
+        config = preset(str(name_or_path))
+        if not config.weights:
+            return cls.from_config(config, device=device, dtype=dtype)
+        with torch.device("meta"):
+            models = build_models(config)
+        for name, module in zip(config.weights, models.values(), strict=True):
+            weights.load_published(
+                name, module, weights_dir, download=download, dtype=dtype, device=device
+            )
+        return cls(config, models)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: PipelineConfig,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        seed: int = 0,
+    ) -> DepthPipeline:
+        """Build a pipeline with random weights, the same for the same seed."""
+        device = resolve_device(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            models = build_models(config)
+        models = models.to(device=device, dtype=resolve_dtype(dtype, device))
+        return cls(config, models, is_trained=False)
+
+    @classmethod
+    def _from_checkpoint(
+        cls, path: Path, device: torch.device, dtype: torch.dtype
+    ) -> DepthPipeline:
+        tensors, metadata = weights.read_checkpoint(path, dtype=dtype)
+        if "ppd_config" not in metadata:
+            raise weights.WeightsError(
+                f"{path} must be a checkpoint written by `ppd weights convert` or "
+                "save_pretrained (metadata with ppd_config), got a file without it"
+            )
+        config = config_from_json(metadata["ppd_config"])
+        with torch.device("meta"):
+            models = build_models(config)
+        weights.load_strict(models, tensors, dtype=dtype, device=device)
+        return cls(config, models, is_trained=metadata.get("is_trained") != "false")
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write config and weights to one .safetensors file that `from_pretrained` reads."""
+        metadata = {
+            "ppd_config": config_to_json(self.config),
+            "is_trained": "true" if self.is_trained else "false",
+        }
+        weights.save_checkpoint(path, self.models.state_dict(), metadata)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: np.ndarray,
+        *,
+        intrinsics: Intrinsics | None = None,
+        alignment: Alignment | None = None,
+        num_steps: int | None = None,
+        processing_area: int | None = None,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> DepthResult:
+        """Estimate the depth of one image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            intrinsics: of that image; with them the result has points.
+            alignment: what makes metres of relative depth; without it there are none.
+            num_steps: Euler steps, default the config's.
+            processing_area: pixels at model size, default the config's.
+            noise: (1, 1, h, w) starting noise at `model_size`; default fixed, so that the same
+                image gives the same depth.
+            generator: draws the starting noise instead.
+
+        Returns:
+            Tensors on the pipeline's device, float32 whatever the compute dtype.
+
+        Raises:
+            ValueError: an argument is not usable; the message says what was wanted and what came.
+        """
+        area = self._checked_area(processing_area)
+        timesteps = timestep_grid(
+            self.config.sampler.num_steps if num_steps is None else num_steps
+        )
+        _check_intrinsics(intrinsics, image)
+        clock = StageClock(self.device)
+
+        with clock.stage("preprocess"):
+            model_image = preprocess(image, area).to(self.device, self.state_dtype)
+        with clock.stage("prompt"):
+            semantics = self.encode(model_image)
+        with clock.stage("sample"):
+            noise = self._noise(model_image, noise, generator)
+            relative_model = self.sample(model_image, semantics, noise, timesteps)[0, 0].float()
+        with clock.stage("upsample"):
+            relative = upsample_depth(relative_model, *image.shape[:2])
+        with clock.stage("align"):
+            metric = None if alignment is None else to_metric_depth(relative, alignment)
+        with clock.stage("points"):
+            points = colors = None
+            if intrinsics is not None:
+                z = relative if metric is None else metric
+                points = backproject(z, ray_table(intrinsics, self.device))
+                colors = torch.from_numpy(image).to(self.device)
+
+        return DepthResult(
+            relative_depth=relative,
+            relative_depth_model=relative_model,
+            valid_mask=torch.isfinite(relative if metric is None else metric),
+            metric_depth=metric,
+            alignment=alignment,
+            intrinsics=intrinsics,
+            points=points,
+            colors=colors,
+            timings_s=clock.seconds,
+        )
+
+    def model_size(
+        self, height: int, width: int, processing_area: int | None = None
+    ) -> tuple[int, int]:
+        """The (h, w) of the model for an H x W image: the size of `noise`."""
+        return model_size(height, width, self._checked_area(processing_area))
+
+    def _checked_area(self, processing_area: int | None) -> int:
+        default = self.config.preprocess
+        if processing_area is None:
+            return default.processing_area
+        return type(default)(processing_area=processing_area).processing_area
+
+    @torch.no_grad()
+    def encode(self, model_image: Tensor) -> Tensor | None:
+        """The semantic prompt of images of model size.
+
+        Args:
+            model_image: (B, 3, h, w) in [0, 1], sides multiples of 16.
+
+        Returns:
+            (B, h/16 * w/16, C), or None for a config without prompt.
+        """
+        if "semantics" not in self.models:
+            return None
+        prepared = prepare_image(self.config.prompt, model_image)
+        return self.models["semantics"](prepared.to(self.dtype))
+
+    def _noise(
+        self, model_image: Tensor, noise: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """The (1, 1, h, w) field that sampling starts from."""
+        shape = (1, 1, *model_image.shape[-2:])
+        if noise is not None:
+            _check_noise(noise, shape)
+        elif generator is not None:
+            noise = torch.randn(shape, generator=generator, device=generator.device)
+        else:
+            noise = _fixed_noise(shape, self.config.sampler.noise_seed, self.device)
+        return noise.to(model_image)
+
+    @torch.no_grad()
+    def sample(
+        self, model_image: Tensor, semantics: Tensor | None, noise: Tensor, timesteps: list[int]
+    ) -> Tensor:
+        """Relative depth of images of model size.
+
+        Args:
+            model_image: (B, 3, h, w) in [0, 1].
+            semantics: from `encode`.
+            noise: (B, 1, h, w).
+            timesteps: from `flow.timestep_grid`.
+
+        Returns:
+            (B, 1, h, w), in the dtype of `noise`: the sampled field + 0.5.
+        """
+        condition = model_image - 0.5
+
+        def velocity(x_t: Tensor, t: int) -> Tensor:
+            x = torch.cat([x_t, condition], dim=1).to(self.dtype)
+            time = torch.full((len(x),), t, device=self.device)
+            return self.models["dit"](x, semantics, time).to(x_t.dtype)
+
+        return sample(velocity, noise, timesteps) + 0.5
+
+
+@lru_cache(maxsize=8)
+def _fixed_noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
+    """Drawn on the CPU, so that it is the same on every device."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+def _check_intrinsics(intrinsics: Intrinsics | None, image: np.ndarray) -> None:
+    if intrinsics is None or not isinstance(image, np.ndarray) or image.ndim != 3:
+        return  # check_image has the better message
+    height, width = image.shape[:2]
+    if (intrinsics.width, intrinsics.height) != (width, height):
+        raise ValueError(
+            f"intrinsics must be of the image's size {width} x {height}, got "
+            f"{intrinsics.width} x {intrinsics.height}; see Intrinsics.resized"
+        )
+
+
+def _check_noise(noise: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(noise.shape) != shape:
+        raise ValueError(f"noise must be {shape}, got {tuple(noise.shape)}")
+    if not torch.isfinite(noise).all():
+        raise ValueError("noise must be finite, got NaN or infinite values")

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ppd_core import DepthPipeline, Intrinsics, PipelineConfig, WeightsError
+from ppd_core.alignment.affine import alignment_from_range
+from ppd_core.config import PreprocessConfig, PromptConfig, SpDitConfig
+from ppd_core.flow import timestep_grid
+from ppd_core.models.sp_dit import SpDit
+from ppd_core.weights import save_checkpoint
+
+SMALL = PipelineConfig(
+    model=SpDitConfig(hidden_size=32, depth=2, num_heads=2, semantics_dim=384),
+    prompt=PromptConfig("dinov2", "s"),
+    preprocess=PreprocessConfig(processing_area=64 * 64),
+)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> DepthPipeline:
+    return DepthPipeline.from_config(SMALL, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+
+
+def test_the_published_pipeline_matches_the_recording(
+    golden, full_dit, full_da2_prompt, assert_parity
+):
+    models = nn.ModuleDict({"dit": full_dit, "semantics": full_da2_prompt})
+    pipeline = DepthPipeline(PipelineConfig(), models)
+    recorded = golden("pipeline_full")
+    semantics = pipeline.encode(recorded["image"])
+    depth = pipeline.sample(recorded["image"], semantics, recorded["noise"], timestep_grid(4))
+    assert_parity(depth, recorded["relative_depth"])
+
+
+def test_a_result_has_the_promised_shapes_and_no_points_without_intrinsics(pipeline, image):
+    result = pipeline(image)
+    h, w = pipeline.model_size(60, 90)
+    assert result.relative_depth.shape == result.valid_mask.shape == (60, 90)
+    assert result.relative_depth_model.shape == (h, w) == (48, 80)
+    assert result.relative_depth.dtype == torch.float32
+    assert result.valid_mask.all()
+    assert result.metric_depth is result.points is result.colors is result.intrinsics is None
+    stages = ["preprocess", "prompt", "sample", "upsample", "align", "points"]
+    assert list(result.timings_s) == stages
+    assert all(seconds >= 0 for seconds in result.timings_s.values())
+
+
+def test_same_image_same_depth_and_another_noise_another(pipeline, image):
+    first = pipeline(image).relative_depth
+    torch.testing.assert_close(pipeline(image).relative_depth, first)
+    generator = torch.Generator().manual_seed(5)
+    assert not torch.allclose(pipeline(image, generator=generator).relative_depth, first)
+
+
+def test_given_noise_is_what_sampling_starts_from(pipeline, image):
+    shape = (1, 1, *pipeline.model_size(60, 90))
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    by_noise = pipeline(image, noise=drawn).relative_depth
+    by_generator = pipeline(image, generator=torch.Generator().manual_seed(5)).relative_depth
+    torch.testing.assert_close(by_noise, by_generator)
+
+
+def test_steps_and_area_are_a_choice_of_each_call(pipeline, image):
+    assert pipeline(image, processing_area=32 * 48).relative_depth_model.shape == (32, 48)
+    one, four = pipeline(image, num_steps=1), pipeline(image)
+    assert not torch.allclose(one.relative_depth, four.relative_depth)
+
+
+def test_points_lie_on_their_rays_at_metric_depth(pipeline, image):
+    camera = Intrinsics.from_fov(90, 60, 70)
+    result = pipeline(image, intrinsics=camera, alignment=alignment_from_range(1, 5))
+    valid = result.valid_mask
+    assert valid.any()
+    torch.testing.assert_close(result.points[..., 2][valid], result.metric_depth[valid])
+    v, u = 7, int(valid[7].nonzero()[0])
+    x, _, z = result.points[v, u].tolist()
+    assert x / z == pytest.approx((u - camera.cx) / camera.fx, rel=1e-5)
+    assert result.points[~valid].isnan().all()
+    assert torch.equal(result.colors, torch.from_numpy(image))
+
+
+def test_without_alignment_z_is_the_relative_depth(pipeline, image):
+    result = pipeline(image, intrinsics=Intrinsics.from_fov(90, 60, 70))
+    in_front = result.relative_depth > 0
+    torch.testing.assert_close(result.points[..., 2][in_front], result.relative_depth[in_front])
+    assert result.points[~in_front].isnan().all()
+
+
+def test_half_precision_computes_in_it_and_answers_in_float32(image):
+    pipeline = DepthPipeline.from_config(SMALL, device="cpu", dtype=torch.bfloat16)
+    exact = DepthPipeline.from_config(SMALL, device="cpu")(image).relative_depth_model
+    found = pipeline(image).relative_depth_model
+    assert pipeline.dtype == torch.bfloat16
+    assert found.dtype == torch.float32
+    error = (found - exact).norm() / exact.norm()
+    assert 1e-6 < error < 2e-2
+
+
+def test_float32_stays_with_float64_at_working_size(assert_parity):
+    image = np.random.default_rng(0).integers(0, 256, (768, 1024, 3), np.uint8)
+    found = {}
+    for dtype in (torch.float32, torch.float64):
+        pipeline = DepthPipeline.from_config(SMALL, device="cpu", dtype=dtype)
+        result = pipeline(image, processing_area=768 * 1024, num_steps=2)
+        found[dtype] = result.relative_depth_model
+    assert_parity(found[torch.float32], found[torch.float64])
+
+
+@pytest.mark.parametrize("has_semantics", [True, False])
+@pytest.mark.parametrize("has_cascade", [True, False])
+def test_each_ablation_runs(image, has_semantics, has_cascade):
+    model = SpDitConfig(
+        hidden_size=32,
+        depth=2,
+        num_heads=2,
+        semantics_dim=384,
+        has_semantics=has_semantics,
+        has_cascade=has_cascade,
+    )
+    config = PipelineConfig(model=model, prompt=SMALL.prompt, preprocess=SMALL.preprocess)
+    pipeline = DepthPipeline.from_config(config, device="cpu")
+    assert ("semantics" in pipeline.models) == has_semantics
+    assert pipeline(image).valid_mask.all()
+
+
+def test_the_moge2_prompt_runs_through_the_same_call(full_moge2, image):
+    config = PipelineConfig(
+        model=SpDitConfig(hidden_size=32, depth=2, num_heads=2),
+        prompt=PromptConfig("moge2"),
+        preprocess=SMALL.preprocess,
+    )
+    models = nn.ModuleDict({"dit": SpDit(config.model).eval(), "semantics": full_moge2})
+    pipeline = DepthPipeline(config, models)
+    assert pipeline(image).valid_mask.all()
+
+
+def test_the_tiny_preset_needs_no_file_and_says_that_it_is_untrained():
+    pipeline = DepthPipeline.from_pretrained("tiny", device="cpu")
+    assert not pipeline.is_trained
+    again = DepthPipeline.from_pretrained("tiny", device="cpu")
+    for name, tensor in pipeline.models.state_dict().items():
+        assert torch.equal(tensor, again.models.state_dict()[name]), name
+
+
+def test_a_saved_pipeline_comes_back_the_same(pipeline, image, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    pipeline.save_pretrained(path)
+    loaded = DepthPipeline.from_pretrained(path, device="cpu")
+    assert loaded.config == SMALL
+    assert not loaded.is_trained
+    torch.testing.assert_close(loaded(image).relative_depth, pipeline(image).relative_depth)
+
+
+def test_a_checkpoint_loads_in_the_dtype_asked_for(pipeline, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    pipeline.save_pretrained(path)
+    loaded = DepthPipeline.from_pretrained(path, device="cpu", dtype=torch.bfloat16)
+    assert {p.dtype for p in loaded.models.parameters()} == {torch.bfloat16}
+
+
+def test_a_file_without_config_is_no_checkpoint(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_checkpoint(path, {"w": torch.zeros(1)}, {})
+    with pytest.raises(
+        WeightsError, match="must be a checkpoint written by `ppd weights convert`"
+    ):
+        DepthPipeline.from_pretrained(path, device="cpu")
+
+
+def test_missing_published_weights_are_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"ppd\.pth"):
+        DepthPipeline.from_pretrained(
+            "ppd-da2", device="cpu", weights_dir=tmp_path, download=False
+        )
+
+
+BAD_CALLS = {
+    "image": ({"image": np.zeros((60, 90), np.uint8)}, "image must be (H, W, 3) uint8 RGB"),
+    "steps": ({"num_steps": 0}, "num_steps must be in [1, 1000], got 0"),
+    "area": ({"processing_area": 3}, "processing_area must be in [256, 16000000] pixels, got 3"),
+    "intrinsics": (
+        {"intrinsics": Intrinsics.from_fov(640, 480, 60)},
+        "intrinsics must be of the image's size 90 x 60, got 640 x 480",
+    ),
+    "noise shape": (
+        {"noise": torch.zeros(1, 1, 60, 90)},
+        "noise must be (1, 1, 48, 80), got (1, 1, 60, 90)",
+    ),
+    "noise NaN": (
+        {"noise": torch.full((1, 1, 48, 80), torch.nan)},
+        "noise must be finite, got NaN or infinite values",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_a_bad_argument_is_refused(pipeline, image, name):
+    arguments, message = BAD_CALLS[name]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        pipeline(**{"image": image, **arguments})
+
+
+def test_unknown_model_lists_the_presets():
+    with pytest.raises(ValueError, match="unknown model 'nope'; known presets: ppd-da2"):
+        DepthPipeline.from_pretrained("nope", device="cpu")
