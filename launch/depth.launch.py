@@ -1,0 +1,125 @@
+"""Start the depth node, and RViz on request: `ros2 launch ppd_ros depth.launch.py --show-args`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.launch_context import LaunchContext
+from launch.launch_description import LaunchDescription
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+AS_IN_FILE = "Empty: as params_file says."
+OVERRIDES = {"model": str, "autostart": bool, "use_sim_time": bool}
+"""Launch argument that, when it is not empty, wins over the parameter file -> its type."""
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """Every launch argument, in the order in which `--show-args` prints them."""
+    share = Path(get_package_share_directory("ppd_ros"))
+    levels = ["debug", "info", "warn", "error", "fatal"]
+    truths = ["", "true", "false"]
+    return [
+        DeclareLaunchArgument(
+            "image_topic",
+            default_value="/camera/image_raw",
+            description="Colour image to read (sensor_msgs/Image).",
+        ),
+        DeclareLaunchArgument(
+            "camera_info_topic",
+            default_value="/camera/camera_info",
+            description="Calibration of that camera (sensor_msgs/CameraInfo).",
+        ),
+        DeclareLaunchArgument(
+            "params_file",
+            default_value=str(share / "config" / "ppd.yaml"),
+            description="Parameters of the node; copy the default one and change the copy.",
+        ),
+        DeclareLaunchArgument(
+            "model",
+            default_value="",
+            description="Preset (ppd-da2, ppd-moge2; tiny is untrained, to try the plumbing) "
+            f"or the path of a checkpoint. {AS_IN_FILE}",
+        ),
+        DeclareLaunchArgument(
+            "autostart",
+            default_value="",
+            choices=truths,
+            description="true: configure and activate at once. false: wait for a lifecycle "
+            f"manager. {AS_IN_FILE}",
+        ),
+        DeclareLaunchArgument(
+            "use_sim_time",
+            default_value="",
+            choices=truths,
+            description=f"true: take the time from /clock (bags, simulators). {AS_IN_FILE}",
+        ),
+        DeclareLaunchArgument(
+            "namespace",
+            default_value="",
+            description="Namespace of the node: with robot1, the outputs are /robot1/ppd/...",
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=levels,
+            description="Least severe messages of the node to print.",
+        ),
+        DeclareLaunchArgument(
+            "use_rviz",
+            default_value="false",
+            choices=["true", "false"],
+            description="Show depth and points in RViz too (needs the package rviz2).",
+        ),
+        DeclareLaunchArgument(
+            "rviz_config",
+            default_value=str(share / "config" / "ppd.rviz"),
+            description="What RViz shows.",
+        ),
+    ]
+
+
+def overrides(context: LaunchContext) -> dict[str, ParameterValue]:
+    """The parameters that were given as launch arguments."""
+    return {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in OVERRIDES.items()
+        if LaunchConfiguration(name).perform(context)
+    }
+
+
+def nodes(context: LaunchContext) -> list[Node]:
+    """The depth node, and RViz where it is wanted."""
+    given = overrides(context)
+    time_source = [{"use_sim_time": given["use_sim_time"]}] if "use_sim_time" in given else []
+    return [
+        LifecycleNode(
+            package="ppd_ros",
+            executable="depth_node",
+            name="ppd",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[LaunchConfiguration("params_file"), given],
+            remappings=[
+                ("image", LaunchConfiguration("image_topic")),
+                ("camera_info", LaunchConfiguration("camera_info_topic")),
+            ],
+            ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+            output="screen",
+        ),
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            arguments=["-d", LaunchConfiguration("rviz_config")],
+            parameters=time_source,
+            condition=IfCondition(LaunchConfiguration("use_rviz")),
+        ),
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """What `ros2 launch` asks for."""
+    return LaunchDescription([*arguments(), OpaqueFunction(function=nodes)])

@@ -1,0 +1,114 @@
+"""CameraInfo <-> `Intrinsics`: the part of the conversions that is about the camera."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
+from std_msgs.msg import Header
+
+from ppd_core.types import Intrinsics
+
+
+def intrinsics_from_info(info: CameraInfo, width: int, height: int) -> Intrinsics:
+    """The camera behind an image, from its calibration.
+
+    K and the distortion are used, which describe the *raw* image (`image_raw`), and not P, which
+    describes the rectified one. `roi` and `binning` are applied, and so is any other resampling
+    from what the camera captured to the image's size.
+
+    Args:
+        info: the calibration.
+        width, height: of the image, in pixels.
+
+    Raises:
+        ValueError: the camera is not calibrated (K all zero), its values are not usable, or the
+            image's proportions are not those that the camera captures.
+
+    Source: comments of sensor_msgs/CameraInfo; REP 104.
+    """
+    if not any(info.k):
+        raise ValueError("camera is not calibrated: K of its camera_info is all zero")
+    k = _pixels_to_image(info, width, height) @ np.reshape(info.k, (3, 3))
+    is_distorted = any(info.d)
+    return Intrinsics(
+        width=width,
+        height=height,
+        fx=float(k[0, 0]),
+        fy=float(k[1, 1]),
+        cx=float(k[0, 2]),
+        cy=float(k[1, 2]),
+        distortion_model=info.distortion_model if is_distorted else "",
+        distortion=tuple(float(value) for value in info.d) if is_distorted else (),
+    )
+
+
+def info_for_image(info: CameraInfo, header: Header, width: int, height: int) -> CameraInfo:
+    """The calibration to publish beside an image of `width` x `height`; a new message.
+
+    Returns:
+        `info` with the image's header. Where the size is not the one that the camera captures,
+        K and P are scaled to it, and binning and roi, which are then part of them, cleared.
+
+    Raises:
+        ValueError: the image's proportions are not those that the camera captures.
+    """
+    result = copy.copy(info)
+    result.header = header
+    _, _, region_width, region_height = _captured_region(info)
+    binning_x, binning_y = max(info.binning_x, 1), max(info.binning_y, 1)
+    if (width, height) == (region_width // binning_x, region_height // binning_y):
+        return result
+    to_image = _pixels_to_image(info, width, height)
+    result.k = (to_image @ np.reshape(info.k, (3, 3))).ravel()
+    result.p = (to_image @ np.reshape(info.p, (3, 4))).ravel()
+    result.width, result.height = width, height
+    result.binning_x = result.binning_y = 0
+    result.roi = RegionOfInterest()
+    return result
+
+
+def intrinsics_to_info(intrinsics: Intrinsics, header: Header) -> CameraInfo:
+    """Make the calibration of a camera whose raw image is not rectified by anybody (P from K)."""
+    fx, fy, cx, cy = intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy
+    return CameraInfo(
+        header=header,
+        width=intrinsics.width,
+        height=intrinsics.height,
+        distortion_model=intrinsics.distortion_model or "plumb_bob",
+        d=list(intrinsics.distortion) or [0.0] * 5,
+        k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
+        r=np.eye(3).ravel(),
+        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def _captured_region(info: CameraInfo) -> tuple[int, int, int, int]:
+    """x, y, width, height of what is captured, in pixels of the full sensor before binning."""
+    roi = info.roi
+    if roi.width and roi.height:
+        return roi.x_offset, roi.y_offset, roi.width, roi.height
+    return 0, 0, info.width, info.height
+
+
+def _pixels_to_image(info: CameraInfo, width: int, height: int) -> np.ndarray:
+    """(3, 3) float64 that takes the calibration's pixels to those of a `width` x `height` image.
+
+    Pixel centres are at whole numbers, so an image begins at -0.5.
+    """
+    x, y, region_width, region_height = _captured_region(info)
+    # One pixel off is the rounding of a resampled size; more is another camera or a crop.
+    if abs(width * region_height - height * region_width) > max(region_width, region_height):
+        raise ValueError(
+            f"image must have the proportions of its camera_info, got an image of "
+            f"{width} x {height} and a camera of {region_width} x {region_height}"
+        )
+    scale_x, scale_y = width / region_width, height / region_height
+    return np.array(
+        [
+            [scale_x, 0, (0.5 - x) * scale_x - 0.5],
+            [0, scale_y, (0.5 - y) * scale_y - 0.5],
+            [0, 0, 1],
+        ]
+    )

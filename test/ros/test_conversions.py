@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import array
+import struct
+import time
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from ppd_core.types import Alignment
+from ppd_ros import conversions
+from ppd_ros.conversions import (
+    ENCODINGS,
+    alignment_to_message,
+    alignment_type,
+    cloud_to_points,
+    depth_to_image,
+    image_to_depth,
+    image_to_rgb,
+    points_to_cloud,
+    rgb_to_image,
+)
+
+HEADER = Header(frame_id="camera_optical_frame")
+HEADER.stamp.sec = 7
+HEADER.stamp.nanosec = 8
+
+
+def image_message(encoding, rows, *, width, padding=0):
+    """An image whose rows are the given bytes, each followed by `padding` bytes of 255."""
+    data = b"".join(bytes(row) + b"\xff" * padding for row in rows)
+    message = Image(height=len(rows), width=width, encoding=encoding)
+    message.step = len(rows[0]) + padding
+    message.data = array.array("B", data)
+    return message
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize(
+    ("encoding", "row"),
+    [
+        ("rgb8", [1, 2, 3, 4, 5, 6]),
+        ("bgr8", [3, 2, 1, 6, 5, 4]),
+        ("rgba8", [1, 2, 3, 0, 4, 5, 6, 0]),
+        ("bgra8", [3, 2, 1, 9, 6, 5, 4, 9]),
+    ],
+)
+def test_image_to_rgb_orders_the_channels(encoding, row, padding):
+    message = image_message(encoding, [row, row], width=2, padding=padding)
+    rgb = image_to_rgb(message)
+    assert rgb.dtype == np.uint8
+    assert rgb.flags.c_contiguous
+    assert rgb.tolist() == [[[1, 2, 3], [4, 5, 6]]] * 2
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+def test_image_to_rgb_repeats_grey(padding):
+    message = image_message("mono8", [[7, 8], [9, 10]], width=2, padding=padding)
+    assert image_to_rgb(message)[..., 1].tolist() == [[7, 8], [9, 10]]
+    assert np.ptp(image_to_rgb(message), axis=2).max() == 0
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_image_to_rgb_leaves_the_message_as_it_was(encoding):
+    row = list(range(3 * ENCODINGS[encoding]))
+    message = image_message(encoding, [row], width=3)
+    image_to_rgb(message)
+    assert message.data.tolist() == row
+
+
+def test_image_to_rgb_takes_more_data_than_needed():
+    message = image_message("mono8", [[1], [2]], width=1)
+    message.height = 1
+    assert image_to_rgb(message).tolist() == [[[1, 1, 1]]]
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "8UC3", "bayer_rggb8", "RGB8", ""])
+def test_image_to_rgb_lists_the_encodings_it_knows(encoding):
+    message = image_message("rgb8", [[1, 2, 3]], width=1)
+    message.encoding = encoding
+    with pytest.raises(
+        ValueError, match=rf"one of rgb8, bgr8, rgba8, bgra8, mono8, got '{encoding}'"
+    ):
+        image_to_rgb(message)
+
+
+def test_image_to_rgb_refuses_a_step_shorter_than_a_row():
+    message = image_message("rgb8", [[1, 2, 3, 4, 5, 6]], width=2)
+    message.step = 5
+    with pytest.raises(ValueError, match=r"step must be >= 6 bytes \(2 pixels of rgb8\), got 5"):
+        image_to_rgb(message)
+
+
+def test_image_to_rgb_refuses_truncated_data():
+    message = image_message("rgb8", [[1, 2, 3]] * 4, width=1)
+    message.data.pop()
+    with pytest.raises(ValueError, match=r"data must be 12 bytes \(4 rows of step 3\), got 11"):
+        image_to_rgb(message)
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 2), (2, 0), (0, 0)])
+def test_image_to_rgb_refuses_an_empty_image(width, height):
+    message = Image(width=width, height=height, encoding="rgb8", step=3 * width)
+    with pytest.raises(ValueError, match=rf"size must be >= 1 x 1, got {width} x {height}"):
+        image_to_rgb(message)
+
+
+def test_rgb_image_round_trip():
+    rgb = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    message = rgb_to_image(rgb[:, ::-1], HEADER)
+    assert (message.width, message.height, message.step) == (3, 2, 9)
+    assert message.encoding == "rgb8"
+    assert np.array_equal(image_to_rgb(message), rgb[:, ::-1])
+
+
+def test_depth_image_is_32fc1_little_endian_with_the_header():
+    message = depth_to_image(np.array([[1.5, 2.5, 3.5]], np.float32), HEADER)
+    assert message.header == HEADER
+    assert message.encoding == "32FC1"
+    assert (message.width, message.height, message.step) == (3, 1, 12)
+    assert message.is_bigendian == 0
+    assert struct.unpack("<3f", message.data.tobytes()) == (1.5, 2.5, 3.5)
+
+
+def test_depth_image_keeps_nan_and_infinities():
+    depth = np.array([[np.nan, np.inf, -np.inf, 1.0]], np.float32)
+    assert np.array_equal(image_to_depth(depth_to_image(depth, HEADER)), depth, equal_nan=True)
+
+
+def test_depth_image_never_has_zero_or_negative_metres():
+    depth = np.array([[0.0, -0.0, -0.25, 1e-6]], np.float32)
+    sent = image_to_depth(depth_to_image(depth, HEADER))
+    assert np.isnan(sent[0, :3]).all()
+    assert sent[0, 3] == np.float32(1e-6)
+
+
+def test_depth_image_leaves_the_array_as_it_was():
+    depth = np.array([[-1.0]], np.float32)
+    depth_to_image(depth, HEADER)
+    assert depth[0, 0] == -1.0
+
+
+def test_image_to_depth_reads_padding_and_big_endian():
+    message = image_message("32FC1", [struct.pack(">2f", 1.5, 2.5)], width=2, padding=4)
+    message.is_bigendian = 1
+    assert image_to_depth(message).tolist() == [[1.5, 2.5]]
+
+
+def test_image_to_depth_refuses_another_encoding():
+    with pytest.raises(ValueError, match="depth encoding must be 32FC1, got '16UC1'"):
+        image_to_depth(Image(encoding="16UC1", width=1, height=1, step=2))
+
+
+def small_cloud():
+    """(1, 2) points, the second invalid, and their colours."""
+    points = np.array([[[1.0, 2.0, 3.0], [np.nan] * 3]], np.float32)
+    colors = np.array([[[10, 20, 30], [40, 50, 60]]], np.uint8)
+    return points, colors
+
+
+def test_cloud_layout_is_the_documented_one():
+    cloud = points_to_cloud(*small_cloud(), HEADER)
+    assert cloud.header == HEADER
+    assert (cloud.height, cloud.width) == (1, 2)
+    assert (cloud.point_step, cloud.row_step) == (16, 32)
+    assert not cloud.is_bigendian
+    assert not cloud.is_dense
+    assert [(f.name, f.offset, f.datatype, f.count) for f in cloud.fields] == [
+        ("x", 0, PointField.FLOAT32, 1),
+        ("y", 4, PointField.FLOAT32, 1),
+        ("z", 8, PointField.FLOAT32, 1),
+        ("rgb", 12, PointField.FLOAT32, 1),
+    ]
+
+
+def test_cloud_bytes_are_xyz_and_packed_rgb():
+    cloud = points_to_cloud(*small_cloud(), HEADER)
+    x, y, z, rgb = struct.unpack_from("<3fI", cloud.data.tobytes())
+    assert (x, y, z) == (1.0, 2.0, 3.0)
+    assert rgb == 10 << 16 | 20 << 8 | 30
+    assert np.isnan(struct.unpack_from("<3f", cloud.data.tobytes(), 16)).all()
+
+
+def test_cloud_round_trip():
+    points, colors = small_cloud()
+    read_points, read_colors = cloud_to_points(points_to_cloud(points, colors, HEADER))
+    assert np.array_equal(read_points, points, equal_nan=True)
+    assert np.array_equal(read_colors, colors)
+
+
+def test_unorganized_cloud_is_one_dense_row_of_the_valid_points():
+    cloud = points_to_cloud(*small_cloud(), HEADER, is_organized=False)
+    assert (cloud.height, cloud.width, cloud.row_step) == (1, 1, 16)
+    assert cloud.is_dense
+    points, colors = cloud_to_points(cloud)
+    assert points.tolist() == [[[1.0, 2.0, 3.0]]]
+    assert colors.tolist() == [[[10, 20, 30]]]
+
+
+def test_unorganized_cloud_without_a_valid_point_is_empty():
+    points = np.full((2, 3, 3), np.nan, np.float32)
+    cloud = points_to_cloud(points, np.zeros((2, 3, 3), np.uint8), HEADER, is_organized=False)
+    assert (cloud.height, cloud.width, len(cloud.data)) == (1, 0, 0)
+
+
+def test_cloud_to_points_refuses_another_layout():
+    with pytest.raises(ValueError, match=r"cloud must have little-endian fields"):
+        cloud_to_points(PointCloud2(point_step=12))
+
+
+def test_data_is_assigned_without_a_check_of_each_element():
+    # rclpy takes array('B') as it is; `bytes` of this size would take seconds.
+    points = np.ones((768, 1024, 3), np.float32)
+    colors = np.ones((768, 1024, 3), np.uint8)
+    start_s = time.perf_counter()
+    cloud = points_to_cloud(points, colors, HEADER)
+    depth = depth_to_image(points[..., 2], HEADER)
+    assert time.perf_counter() - start_s < 0.5
+    for message in (cloud, depth):
+        assert isinstance(message.data, array.array)
+        assert message.data.typecode == "B"
+
+
+class AlignmentMessage:
+    """Stands for the message that only colcon builds."""
+
+    STATE_NONE = "none"
+    STATE_CONSTANT = "constant"
+
+    def __init__(self, **fields):
+        self.__dict__.update(fields)
+
+
+@pytest.fixture
+def built_message(monkeypatch):
+    monkeypatch.setattr(conversions, "alignment_type", lambda: AlignmentMessage)
+
+
+def test_alignment_message_of_a_constant(built_message):
+    message = alignment_to_message(Alignment(2.0, 0.5, "constant"), HEADER)
+    assert (message.source, message.state) == ("constant", "constant")
+    assert (message.scale, message.shift, message.sample_count) == (2.0, 0.5, 0)
+    assert np.isnan([message.inlier_ratio, message.rmse_m]).all()
+    assert message.header == HEADER
+
+
+def test_alignment_message_of_relative_depth_has_no_scale(built_message):
+    message = alignment_to_message(None, HEADER)
+    assert (message.source, message.state) == ("none", "none")
+    assert np.isnan([message.scale, message.shift]).all()
+
+
+def test_alignment_message_fits_the_definition():
+    message_type = alignment_type()
+    if message_type is None:
+        pytest.skip("ppd_ros/msg/Alignment is built by colcon only")
+    assert alignment_to_message(None, HEADER).state == message_type.STATE_NONE

@@ -1,0 +1,119 @@
+"""QoS of the node's topics: defaults, overrides, and mismatches that are named."""
+
+from __future__ import annotations
+
+import pytest
+from rclpy.qos import (
+    QoSDurabilityPolicy,
+    QoSHistoryPolicy,
+    QoSProfile,
+    QoSReliabilityPolicy,
+)
+from sensor_msgs.msg import Image, PointCloud2
+
+BEST_EFFORT = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+RELIABLE = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@pytest.fixture
+def plain_node(world):
+    """An active node with the QoS that a user gets who overrides nothing."""
+
+    def make(**overrides):
+        defaults = {
+            f"qos_overrides./{topic}.subscription.reliability": "best_effort"
+            for topic in ("image", "camera_info")
+        }
+        node = world.depth_node(**{**defaults, **overrides})
+        world.wait_active(node)
+        return node
+
+    return make
+
+
+def test_inputs_are_best_effort_and_keep_one(plain_node):
+    node = plain_node()
+    for subscription in node._inputs:
+        profile = subscription.qos_profile
+        assert profile.reliability == QoSReliabilityPolicy.BEST_EFFORT
+        assert profile.durability == QoSDurabilityPolicy.VOLATILE
+        assert (profile.history, profile.depth) == (QoSHistoryPolicy.KEEP_LAST, 1)
+
+
+def test_outputs_are_reliable_and_keep_one(plain_node):
+    for publisher in plain_node()._outputs.values():
+        profile = publisher.qos_profile
+        assert profile.reliability == QoSReliabilityPolicy.RELIABLE
+        assert profile.durability == QoSDurabilityPolicy.VOLATILE
+        assert (profile.history, profile.depth) == (QoSHistoryPolicy.KEEP_LAST, 1)
+
+
+def test_an_override_changes_its_own_topic_alone(plain_node):
+    node = plain_node(**{"qos_overrides./ppd/points.publisher.reliability": "best_effort"})
+    profiles = {p.topic_name: p.qos_profile for p in node._outputs.values()}
+    assert profiles["/ppd/points"].reliability == QoSReliabilityPolicy.BEST_EFFORT
+    assert profiles["/ppd/depth/image"].reliability == QoSReliabilityPolicy.RELIABLE
+
+
+@pytest.mark.parametrize("profile", [BEST_EFFORT, RELIABLE, LATCHED])
+def test_any_camera_fits(world, plain_node, profile, capfd):
+    node = plain_node()
+    camera_out = world.client.create_publisher(Image, "/image", profile)
+
+    def arrives():
+        camera_out.publish(Image())
+        return node.statistics.counts["in"] > 0
+
+    world.spin_until(arrives, "an image arrives")
+    assert "incompatible" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("profile", [BEST_EFFORT, RELIABLE])
+def test_any_subscriber_without_durability_fits(world, plain_node, profile):
+    node = plain_node()
+    world.subscribe(PointCloud2, "/ppd/points", profile)
+    points = node._outputs["points"]
+    world.spin_until(lambda: points.get_subscription_count() == 1, "the two are matched")
+
+
+def wait_for_log(world, capfd, *words):
+    log = []
+
+    def has_said():
+        log.append(capfd.readouterr().err)
+        return all(word in "".join(log) for word in words)
+
+    world.spin_until(has_said, f"a warning with {words}")
+
+
+def test_subscriber_that_asks_for_too_much_is_named_with_the_topic(world, plain_node, capfd):
+    plain_node()
+    world.subscribe(PointCloud2, "/ppd/points", LATCHED)
+    wait_for_log(
+        world,
+        capfd,
+        "a subscriber of /ppd/points asks for an incompatible QoS (DURABILITY)",
+        "qos_overrides./ppd/points.publisher",
+    )
+
+
+def test_camera_that_offers_too_little_is_named_with_the_topic(world, plain_node, capfd):
+    plain_node(**{"qos_overrides./image.subscription.reliability": "reliable"})
+    world.client.create_publisher(Image, "/image", BEST_EFFORT)
+    wait_for_log(
+        world,
+        capfd,
+        "a publisher of /image offers an incompatible QoS (RELIABILITY)",
+        "qos_overrides./image.subscription",
+    )
+
+
+def test_remapped_topic_is_named_as_it_really_is(world, capfd):
+    node = world.depth_node(
+        cli_args=["--ros-args", "-r", "image:=/front/image_raw"],
+        **{"qos_overrides./front/image_raw.subscription.reliability": "reliable"},
+    )
+    world.wait_active(node)
+    world.client.create_publisher(Image, "/front/image_raw", BEST_EFFORT)
+    wait_for_log(world, capfd, "a publisher of /front/image_raw offers an incompatible QoS")
