@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## photos through camera, node and recorder over ROS 2, into out/demo
-	$(BIN)/python -m ppd_ros.demo --output out/demo
+	$(BIN)/python -m ppd_ros.demo -o out/demo
 
 test: $(STAMP)  ## all tests
 	$(BIN)/python -m pytest

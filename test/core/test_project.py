@@ -1,0 +1,46 @@
+"""What the project's own files say must be so."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+
+import ppd_core
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_ros_package_has_the_version_of_the_python_one():
+    version = ElementTree.parse(ROOT / "package.xml").getroot().findtext("version")
+    assert version == ppd_core.__version__
+
+
+def test_the_readme_s_python_example_runs(tmp_path, monkeypatch, capsys):
+    from PIL import Image
+
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    assert 'from_pretrained("ppd-da2")' in code
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.full((48, 64, 3), 128, np.uint8)).save("photo.jpg")
+    exec(code.replace('"ppd-da2"', '"tiny"'), {})  # the published weights need a download
+    assert "torch.Size([48, 64])" in capsys.readouterr().out
+    assert (tmp_path / "cloud.ply").stat().st_size > 0
+
+
+def test_every_file_that_the_contributing_table_names_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w./]+(?:\.(?:py|txt|xml|yaml|md)|/))`", text))
+    assert len(named) > 10
+    missing = {name for name in named if not (ROOT / name.rstrip("/")).exists()}
+    assert not missing - {"out/demo/"}
+
+
+def test_every_link_inside_the_docs_leads_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
