@@ -176,7 +176,10 @@ def preset(name: str) -> PipelineConfig:
         ValueError: there is none; the message lists those that exist.
     """
     if name not in PRESETS:
-        raise ValueError(f"unknown model {name!r}; known presets: {', '.join(PRESETS)}")
+        raise ValueError(
+            f"unknown model {name!r}; known presets: {', '.join(PRESETS)}; "
+            "or give the path of a checkpoint file"
+        )
     return PRESETS[name]
 
 

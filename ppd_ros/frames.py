@@ -145,6 +145,7 @@ class FrameProcessor:
             message = conversions.depth_to_image(depth.cpu().numpy(), header)
             self._outputs["depth"].publish(message)
         if "points" in wanted:
+            assert result.points is not None and result.colors is not None  # had intrinsics
             points, colors = result.points.cpu().numpy(), result.colors.cpu().numpy()
             cloud = conversions.points_to_cloud(points, colors, header, is_organized=is_organized)
             self._outputs["points"].publish(cloud)

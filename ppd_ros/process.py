@@ -7,12 +7,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, cast
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ppd_ros.worker import threads_alive
@@ -81,7 +82,7 @@ def run_node(
     node, status = None, 1
     try:
         node = make_node(signals.is_requested)
-        executor.add_node(node)
+        executor.add_node(cast(Node, node))  # Python has no type for both at once.
         while not (signals.is_requested() or is_done()):
             executor.spin_once(timeout_sec=SPIN_S)
         status = 0

@@ -43,6 +43,17 @@ def domain_id():
     return free_domain_id(mine[start:] + mine[:start])
 
 
+@pytest.fixture(scope="session")
+def search_path():
+    """Folders -> a PYTHONPATH of them and, after them, what a ROS set-up file put there."""
+
+    def make(*folders):
+        kept = os.environ.get("PYTHONPATH")
+        return os.pathsep.join([*map(str, folders), *([kept] if kept else [])])
+
+    return make
+
+
 class FakePipeline:
     """A pipeline whose depth and timing the test decides.
 

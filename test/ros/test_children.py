@@ -30,14 +30,14 @@ STUBBORN = WAITS.replace("default_int_handler", "SIG_IGN")
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, search_path):
     """Starts a program, given as text, as a child; ends it with the test."""
     with ended_children() as children:
 
         def start(text, *arguments):
             name = f"program{len(children)}"
             (tmp_path / f"{name}.py").write_text(text)
-            environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+            environment = {**os.environ, "PYTHONPATH": search_path(tmp_path)}
             child = Child(name, name, arguments, log_folder=tmp_path, environment=environment)
             children.append(child)
             return child
@@ -116,9 +116,9 @@ def test_end_kills_a_child_that_does_not_listen(start, monkeypatch):
     assert child.end() == -signal.SIGKILL
 
 
-def test_children_are_ended_when_the_block_fails(tmp_path):
+def test_children_are_ended_when_the_block_fails(tmp_path, search_path):
     (tmp_path / "waits.py").write_text(WAITS)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": search_path(tmp_path)}
     with pytest.raises(RuntimeError, match="trouble"), ended_children() as children:
         child = Child("waits", "waits", [], log_folder=tmp_path, environment=environment)
         children.append(child)

@@ -57,11 +57,11 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def start(tmp_path, domain_id):
+def start(tmp_path, domain_id, search_path):
     """Starts a module as a process in the test's domain, and ends it with the test."""
     (tmp_path / "slow_node.py").write_text(SLOW_NODE)
     environment = domain_environment(domain_id)
-    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(ROOT)])
+    environment["PYTHONPATH"] = search_path(tmp_path, ROOT)
     with ended_children() as children:
 
         def start(module, *arguments, **changes):

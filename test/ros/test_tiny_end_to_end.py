@@ -22,9 +22,9 @@ DEADLINE_S = 90.0
 
 
 @pytest.fixture
-def start(tmp_path, domain_id):
+def start(tmp_path, domain_id, search_path):
     environment = domain_environment(domain_id)
-    environment["PYTHONPATH"] = str(ROOT)
+    environment["PYTHONPATH"] = search_path(ROOT)
     with ended_children() as children:
 
         def start(module, *arguments):
