@@ -20,6 +20,13 @@ def _require(holds: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _require_whole(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        _require(is_whole, f"{name} must be a whole number, got {value!r}")
+
+
 @dataclass(frozen=True)
 class PreprocessConfig:
     """How an image is brought to the size that the model works at.
@@ -32,6 +39,7 @@ class PreprocessConfig:
     processing_area: int = 1024 * 768
 
     def __post_init__(self) -> None:
+        _require_whole(self, "processing_area")
         low, high = COARSE_PATCH_PX**2, 16_000_000
         _require(
             low <= self.processing_area <= high,
@@ -52,6 +60,7 @@ class SamplerConfig:
     noise_seed: int = 0
 
     def __post_init__(self) -> None:
+        _require_whole(self, "num_steps", "noise_seed")
         _require(
             1 <= self.num_steps <= 1000, f"num_steps must be in [1, 1000], got {self.num_steps}"
         )
@@ -84,7 +93,9 @@ class SpDitConfig:
     has_cascade: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "depth", "num_heads", "semantics_dim"):
+        sizes = ("hidden_size", "depth", "num_heads", "semantics_dim")
+        _require_whole(self, *sizes)
+        for name in sizes:
             value = getattr(self, name)
             _require(value >= 1, f"{name} must be >= 1, got {value}")
         _require(self.mlp_ratio > 0, f"mlp_ratio must be > 0, got {self.mlp_ratio}")

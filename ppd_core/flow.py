@@ -70,5 +70,6 @@ def timestep_grid(num_steps: int) -> list[int]:
         raise ValueError(f"num_steps must be in [1, {T}], got {num_steps}")
     # In float32, as published: where the exact value is a tie (20 steps, 499.5) rounding decides.
     # Cut to num_steps: for some counts (29, 49, ...) the same rounding lets one too many in.
-    times = torch.arange(T, -1, -(T + 1) / num_steps, dtype=torch.float32)
+    step = -(T + 1) / num_steps
+    times = torch.arange(T, -1, step, dtype=torch.float32, device="cpu")
     return times.round().int().tolist()[:num_steps]

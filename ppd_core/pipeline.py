@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from ppd_core import weights
 from ppd_core.alignment.affine import to_metric_depth
-from ppd_core.config import PRESETS, PipelineConfig, config_from_json, config_to_json, preset
+from ppd_core.config import (
+    PRESETS,
+    PipelineConfig,
+    PreprocessConfig,
+    SamplerConfig,
+    config_from_json,
+    config_to_json,
+    preset,
+)
 from ppd_core.device import StageClock, resolve_device, resolve_dtype
 from ppd_core.flow import timestep_grid
 from ppd_core.geometry.camera import ray_table
@@ -21,7 +29,7 @@ from ppd_core.models import build_models
 from ppd_core.models.semantics import prepare_image
 from ppd_core.preprocess import model_size, preprocess
 from ppd_core.sampler import sample
-from ppd_core.types import Alignment, DepthResult, Intrinsics
+from ppd_core.types import RELATIVE_CLOUD_OFFSET, Alignment, DepthResult, Intrinsics
 
 
 class DepthPipeline:
@@ -65,7 +73,8 @@ class DepthPipeline:
 
         Args:
             name_or_path: a preset's name ("ppd-da2", "ppd-moge2", or the untrained "tiny"), or
-                the path of a checkpoint written by `save_pretrained` or `ppd weights convert`.
+                the path of a checkpoint written by `save_pretrained` or by `ppd weights convert`
+                of a preset.
             device: default: CUDA if there is any, else the CPU.
             dtype: of weights and activations; default bfloat16 on CUDA, else float32.
             weights_dir: where the published files are; see `weights.weights_dir`.
@@ -77,8 +86,10 @@ class DepthPipeline:
         """
         device = resolve_device(device)
         dtype = resolve_dtype(dtype, device)
-        if str(name_or_path) not in PRESETS and Path(name_or_path).is_file():
-            return cls._from_checkpoint(Path(name_or_path), device, dtype)
+        if str(name_or_path) not in PRESETS:
+            path = Path(name_or_path).expanduser()
+            if path.exists() or path.suffix or len(path.parts) > 1:
+                return cls._from_checkpoint(path, device, dtype)
         config = preset(str(name_or_path))
         if not config.weights:
             return cls.from_config(config, device=device, dtype=dtype)
@@ -101,8 +112,8 @@ class DepthPipeline:
     ) -> DepthPipeline:
         """Build a pipeline with random weights, the same for the same seed."""
         device = resolve_device(device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(seed)  # manual_seed would reach CUDA's, too
             models = build_models(config)
         models = models.to(device=device, dtype=resolve_dtype(dtype, device))
         return cls(config, models, is_trained=False)
@@ -114,10 +125,13 @@ class DepthPipeline:
         tensors, metadata = weights.read_checkpoint(path, dtype=dtype)
         if "ppd_config" not in metadata:
             raise weights.WeightsError(
-                f"{path} must be a checkpoint written by `ppd weights convert` or "
-                "save_pretrained (metadata with ppd_config), got a file without it"
+                f"{path} must be a checkpoint written by save_pretrained or by "
+                "`ppd weights convert` of a preset, got a file without a config in its metadata"
             )
-        config = config_from_json(metadata["ppd_config"])
+        try:
+            config = config_from_json(metadata["ppd_config"])
+        except ValueError as error:
+            raise weights.WeightsError(f"{path} has an unusable config: {error}") from error
         with torch.device("meta"):
             models = build_models(config)
         weights.load_strict(models, tensors, dtype=dtype, device=device)
@@ -162,18 +176,17 @@ class DepthPipeline:
             ValueError: an argument is not usable; the message says what was wanted and what came.
         """
         area = self._checked_area(processing_area)
-        timesteps = timestep_grid(
-            self.config.sampler.num_steps if num_steps is None else num_steps
-        )
+        timesteps = timestep_grid(self._checked_steps(num_steps))
         _check_intrinsics(intrinsics, image)
+        _check_noise_source(noise, generator)
         clock = StageClock(self.device)
 
         with clock.stage("preprocess"):
             model_image = preprocess(image, area).to(self.device, self.state_dtype)
+            noise = self._noise(model_image, noise, generator)
         with clock.stage("prompt"):
             semantics = self.encode(model_image)
         with clock.stage("sample"):
-            noise = self._noise(model_image, noise, generator)
             relative_model = self.sample(model_image, semantics, noise, timesteps)[0, 0].float()
         with clock.stage("upsample"):
             relative = upsample_depth(relative_model, *image.shape[:2])
@@ -182,9 +195,10 @@ class DepthPipeline:
         with clock.stage("points"):
             points = colors = None
             if intrinsics is not None:
-                z = relative if metric is None else metric
+                z = relative + RELATIVE_CLOUD_OFFSET if metric is None else metric
                 points = backproject(z, ray_table(intrinsics, self.device))
-                colors = torch.from_numpy(image).to(self.device)
+                # A copy: cameras reuse their buffers, and torch takes no flipped arrays.
+                colors = torch.from_numpy(image.copy()).to(self.device)
 
         return DepthResult(
             relative_depth=relative,
@@ -204,11 +218,15 @@ class DepthPipeline:
         """The (h, w) of the model for an H x W image: the size of `noise`."""
         return model_size(height, width, self._checked_area(processing_area))
 
+    def _checked_steps(self, num_steps: int | None) -> int:
+        if num_steps is None:
+            return self.config.sampler.num_steps
+        return SamplerConfig(num_steps=num_steps).num_steps
+
     def _checked_area(self, processing_area: int | None) -> int:
-        default = self.config.preprocess
         if processing_area is None:
-            return default.processing_area
-        return type(default)(processing_area=processing_area).processing_area
+            return self.config.preprocess.processing_area
+        return PreprocessConfig(processing_area=processing_area).processing_area
 
     @torch.no_grad()
     def encode(self, model_image: Tensor) -> Tensor | None:
@@ -266,7 +284,9 @@ class DepthPipeline:
 @lru_cache(maxsize=8)
 def _fixed_noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
     """Drawn on the CPU, so that it is the same on every device."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    with torch.inference_mode(False):  # Others, who may want gradients, get this very tensor.
+        return torch.randn(shape, generator=generator, device="cpu").to(device)
 
 
 def _check_intrinsics(intrinsics: Intrinsics | None, image: np.ndarray) -> None:
@@ -278,6 +298,13 @@ def _check_intrinsics(intrinsics: Intrinsics | None, image: np.ndarray) -> None:
             f"intrinsics must be of the image's size {width} x {height}, got "
             f"{intrinsics.width} x {intrinsics.height}; see Intrinsics.resized"
         )
+
+
+def _check_noise_source(noise: Tensor | None, generator: torch.Generator | None) -> None:
+    if noise is not None and generator is not None:
+        raise ValueError("give noise or a generator that draws it, got both")
+    if noise is not None and not isinstance(noise, Tensor):
+        raise ValueError(f"noise must be a torch tensor, got {type(noise).__name__}")
 
 
 def _check_noise(noise: Tensor, shape: tuple[int, ...]) -> None:

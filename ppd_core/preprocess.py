@@ -22,8 +22,8 @@ def check_image(image: np.ndarray) -> None:
     if not isinstance(image, np.ndarray):
         raise ValueError(f"{wanted} as a numpy array, got {type(image).__name__}")
     came = f"{image.shape} {image.dtype}"
-    if image.ndim == 2:
-        raise ValueError(f"{wanted}, got greyscale {came}; repeat it: np.stack([image] * 3, -1)")
+    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
+        raise ValueError(f"{wanted}, got greyscale {came}; repeat it: np.dstack([image] * 3)")
     if image.ndim == 3 and image.shape[2] == 4:
         raise ValueError(f"{wanted}, got four channels {came}; drop alpha: image[..., :3]")
     if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
@@ -50,6 +50,8 @@ def _dtype_hint(image: np.ndarray) -> str:
         return "scale 16-bit values: (image // 257).astype(np.uint8)"
     if np.issubdtype(image.dtype, np.floating) and not np.isfinite(image).all():
         return "and it holds NaN or infinite values"
+    if np.issubdtype(image.dtype, np.integer):
+        return "convert values in 0..255: image.astype(np.uint8)"
     return "scale values in [0, 1]: (image * 255).round().astype(np.uint8)"
 
 
@@ -58,13 +60,22 @@ def model_size(height: int, width: int, processing_area: int) -> tuple[int, int]
 
     The aspect ratio is kept, the area brought near `processing_area` pixels and both sides
     rounded to multiples of 16. Example: 480 x 640 at 1024 * 768 is (768, 1024).
+
+    Raises:
+        ValueError: the image is so narrow that one row of patches is over twice the area.
     """
     scale = (processing_area / (height * width)) ** 0.5
 
     def rounded(side: float) -> int:
         return max(COARSE_PATCH_PX, round(side * scale / COARSE_PATCH_PX) * COARSE_PATCH_PX)
 
-    return rounded(height), rounded(width)
+    h, w = rounded(height), rounded(width)
+    if h * w > 2 * processing_area:
+        raise ValueError(
+            f"image must be less narrow: {width} x {height} would be {w} x {h} at model size, "
+            f"over twice the processing_area of {processing_area}"
+        )
+    return h, w
 
 
 def preprocess(image: np.ndarray, processing_area: int) -> Tensor:

@@ -18,6 +18,10 @@ DISTORTION_COEFFICIENTS: Mapping[str, tuple[int, ...]] = {
 """Distortion model (sensor_msgs/distortion_models.hpp) -> how many coefficients it may have."""
 
 
+RELATIVE_CLOUD_OFFSET = 0.5
+"""Added to relative depth where it stands in for z: it reaches down to -0.5, and z must be > 0."""
+
+
 @dataclass(frozen=True)
 class Intrinsics:
     """A pinhole camera with optional lens distortion.
@@ -45,6 +49,12 @@ class Intrinsics:
     distortion: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        # Any sequence will do, but a frozen value must be hashable.
+        object.__setattr__(self, "distortion", tuple(float(k) for k in self.distortion))
+        if not (isinstance(self.width, int) and isinstance(self.height, int)):
+            raise ValueError(
+                f"image size must be whole numbers, got {self.width!r} x {self.height!r}"
+            )
         if self.width < 1 or self.height < 1:
             raise ValueError(f"image size must be >= 1 x 1, got {self.width} x {self.height}")
         for name in ("fx", "fy"):
@@ -131,21 +141,22 @@ class Alignment:
             raise ValueError(f"alignment shift must be finite, got {self.shift}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DepthResult:
     """All that the pipeline knows of one image. Image size is H x W, model size h x w.
 
     Attributes:
         relative_depth: (H, W) float32, no unit, small = near, roughly 0..1.
         relative_depth_model: (h, w) float32, the same before upsampling.
-        valid_mask: (H, W) bool; False where neither depth nor points mean anything.
+        valid_mask: (H, W) bool; False where depth (metric, if aligned) is not finite.
         metric_depth: (H, W) float32, metres along the optical z axis, NaN where not valid;
             None without an alignment.
         alignment: what made metres of it, or None.
         intrinsics: of the H x W image, or None.
-        points: (H, W, 3) float32 in the optical frame (x right, y down, z forward), NaN where
-            not valid; None without intrinsics. Metres with an alignment; without one, z is the
-            relative depth itself and the shape is not Euclidean.
+        points: (H, W, 3) float32 in the optical frame (x right, y down, z forward); NaN where
+            depth is not valid or the lens has no ray; None without intrinsics. Metres with an
+            alignment; without one z is relative depth + `RELATIVE_CLOUD_OFFSET`, and the shape is
+            not Euclidean.
         colors: (H, W, 3) uint8 RGB of each point; None without intrinsics.
         timings_s: stage -> seconds.
     """

@@ -74,16 +74,17 @@ def image_to_depth(message: Image) -> np.ndarray:
     return octets.view(">f4" if message.is_bigendian else "<f4")[..., 0].astype(np.float32)
 
 
-def depth_to_image(depth: np.ndarray, header: Header) -> Image:
+def depth_to_image(depth: np.ndarray, header: Header, *, is_metric: bool = True) -> Image:
     """Make a depth image.
 
     Args:
         depth: (H, W) float32, metres along the optical z axis; NaN = invalid, +Inf = beyond the
             range, -Inf = too near.
         header: of the colour image that the depth belongs to.
+        is_metric: False for relative depth, which may be zero and below.
 
     Returns:
-        Encoding 32FC1, little endian. Finite values <= 0 become NaN, for a surface at the lens is
+        Encoding 32FC1, little endian. Finite metres <= 0 become NaN, for a surface at the lens is
         never meant.
 
     Source: REP 118 (depth images), REP 117 (infinities).
@@ -94,7 +95,8 @@ def depth_to_image(depth: np.ndarray, header: Header) -> Image:
     data = _zeroed_bytes(height * message.step)
     written = np.frombuffer(data, "<f4").reshape(height, width)
     written[...] = depth
-    written[(written <= 0) & (written != -np.inf)] = np.nan
+    if is_metric:
+        written[(written <= 0) & (written != -np.inf)] = np.nan
     message.data = data
     return message
 

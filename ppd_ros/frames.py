@@ -140,9 +140,10 @@ class FrameProcessor:
         header = image.header
         if "depth" in wanted:
             depth = result.metric_depth
+            is_metric = depth is not None
             if depth is None:
                 depth = torch.where(result.valid_mask, result.relative_depth, torch.nan)
-            message = conversions.depth_to_image(depth.cpu().numpy(), header)
+            message = conversions.depth_to_image(depth.cpu().numpy(), header, is_metric=is_metric)
             self._outputs["depth"].publish(message)
         if "points" in wanted:
             assert result.points is not None and result.colors is not None  # had intrinsics

@@ -32,7 +32,8 @@ def to_metric_depth(relative_depth: Tensor, alignment: Alignment) -> Tensor:
 
     Returns:
         The same shape, metres along the optical z axis; NaN where the line falls to z <= 0,
-        which no camera sees.
+        which no camera sees, or beyond what a number can hold.
     """
     metric_depth = torch.expm1(alignment.scale * relative_depth + alignment.shift)
-    return torch.where(metric_depth > 0, metric_depth, torch.nan)
+    is_valid = (metric_depth > 0) & torch.isfinite(metric_depth)
+    return torch.where(is_valid, metric_depth, torch.nan)

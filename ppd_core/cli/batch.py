@@ -22,14 +22,16 @@ from ppd_core.image_files import (
     write_depth_png16,
     write_png,
 )
-from ppd_core.types import DepthResult, Intrinsics
+from ppd_core.types import RELATIVE_CLOUD_OFFSET, DepthResult, Intrinsics
 from ppd_core.video import Video
 
 if TYPE_CHECKING:
     import numpy as np
     from tqdm import tqdm
 
-RELATIVE_COMMENT = "units: none, z is relative depth; x right, y down, z forward"
+RELATIVE_COMMENT = (
+    f"units: none, z is relative depth + {RELATIVE_CLOUD_OFFSET}; x right, y down, z forward"
+)
 
 
 class Estimate(Protocol):
@@ -81,7 +83,8 @@ def run_batch(batch: Batch, inputs: list[Input], estimate: Estimate) -> int:
                     _work_on(batch, name, image, estimate)
                     counts["done"] += 1
                     progress.update()
-            except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+            # RuntimeError is how torch says that memory, the CPU's or the GPU's, ran out.
+            except (ValueError, OSError, MemoryError, RuntimeError) as error:
                 counts["failed"] += 1
                 progress.write(_failure(one.path, error), file=sys.stderr)
                 progress.update()

@@ -14,6 +14,7 @@ from ppd_core.weights import (
     WeightsError,
     fetch,
     published,
+    read_checkpoint,
     read_published,
     read_tensors,
     save_checkpoint,
@@ -150,6 +151,8 @@ def _read_source(
         if not Path(source).exists():
             known = ", ".join(PRESETS)
             raise WeightsError(f"{source} is neither a file nor a preset; presets: {known}")
+        if Path(source).suffix == ".safetensors":
+            return read_checkpoint(source, dtype=dtype)
         return read_tensors(source, dtype=dtype), {}
     config = PRESETS[source]
     if not config.weights:

@@ -54,7 +54,8 @@ def _cached_table(intrinsics: Intrinsics, device: str) -> Tensor:
     else:
         table[..., 0] = (np.arange(width) - intrinsics.cx) / intrinsics.fx
         table[..., 1] = ((np.arange(height) - intrinsics.cy) / intrinsics.fy)[:, None]
-    return torch.from_numpy(table).to(device)
+    with torch.inference_mode(False):  # Others, who may want gradients, get this very tensor.
+        return torch.from_numpy(table).to(device)
 
 
 def _undistorted_rows(intrinsics: Intrinsics, rows: np.ndarray) -> np.ndarray:

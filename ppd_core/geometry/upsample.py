@@ -78,7 +78,7 @@ def _neighbours(size: int, wanted: int, device: torch.device) -> tuple[Tensor, T
     numerator = numerator.clamp(0, denominator * (size - 1))
     before = numerator // denominator
     after = (before + 1).clamp(max=size - 1)
-    return before, after, numerator.remainder(denominator) / denominator
+    return before, after, (numerator.remainder(denominator) / denominator).float()
 
 
 def _pick(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ Attribute names follow the published checkpoints, so that `state_dict()` does.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -19,14 +18,14 @@ RopeTable = tuple[Tensor, Tensor]
 """(cosines, sines), each (N, head_dim), for the N = rows * cols tokens of a grid."""
 
 
-@lru_cache(maxsize=16)
 def rope_table(
     rows: int, cols: int, head_dim: int, device: torch.device, dtype: torch.dtype
 ) -> RopeTable:
     """Angles of 2-D rotary position embedding for a row-major grid of tokens.
 
     The first half of a head's channels turns with the row, the second with the column; channel
-    pairs are (i, i + head_dim / 4) within a half. The tables are shared: do not write into them.
+    pairs are (i, i + head_dim / 4) within a half. Not cached: a table kept from inference mode or
+    from a traced pass would break whoever asks next.
 
     Args:
         head_dim: channels of a head, a multiple of 4.

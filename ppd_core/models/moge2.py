@@ -22,7 +22,7 @@ _PYRAMID_WIDTHS = (1024, 256, 128, 64, 32)
 _UV_CHANNELS = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MoGe2Features:
     """What the encoder says of an image, on a grid of rows x cols tokens.
 
@@ -40,7 +40,7 @@ class MoGe2Features:
         return self.grid.flatten(2).transpose(1, 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MoGe2Geometry:
     """What the heads say of an image of H x W pixels.
 

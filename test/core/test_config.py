@@ -17,6 +17,10 @@ from ppd_core.config import (
 )
 
 REFUSED = [
+    (PreprocessConfig, {"processing_area": 1000.5}, "processing_area must be a whole number"),
+    (SamplerConfig, {"num_steps": "4"}, "num_steps must be a whole number, got '4'"),
+    (SamplerConfig, {"num_steps": True}, "num_steps must be a whole number, got True"),
+    (SpDitConfig, {"depth": 4.0}, "depth must be a whole number, got 4.0"),
     (PreprocessConfig, {"processing_area": 255}, "processing_area must be in [256, 16000000]"),
     (SamplerConfig, {"num_steps": 0}, "num_steps must be in [1, 1000], got 0"),
     (SamplerConfig, {"noise_seed": -1}, "noise_seed must be in [0, 2**63), got -1"),
@@ -48,7 +52,7 @@ def test_published_presets_are_the_published_model():
 
 
 def test_unknown_preset_lists_the_known_ones():
-    with pytest.raises(ValueError, match="unknown model 'nano9'; known presets: ppd-da2"):
+    with pytest.raises(ValueError, match=r"unknown model 'nano9'; known .*or give the path"):
         preset("nano9")
 
 

@@ -15,14 +15,24 @@ def test_default_device_is_cuda_where_there_is_one():
     assert resolve_device(None).type == expected
 
 
-def test_default_dtype_is_half_on_cuda_alone():
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16)]
+)
+def test_default_dtype_is_the_half_that_the_device_computes_in(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert resolve_dtype(None, torch.device("cuda")) == dtype
     assert resolve_dtype(None, CPU) == torch.float32
-    assert resolve_dtype(None, torch.device("cuda")) == torch.bfloat16
 
 
 def test_a_device_that_is_none_is_refused():
     with pytest.raises(ValueError, match="device must be like 'cpu' or 'cuda:0', got 'gpu'"):
         resolve_device("gpu")
+
+
+@pytest.mark.parametrize("device", ["mps", "meta"])
+def test_another_kind_of_device_is_refused(device):
+    with pytest.raises(ValueError, match=f"device must be 'cpu' or a CUDA device, got '{device}'"):
+        resolve_device(device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

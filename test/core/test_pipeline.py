@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,12 @@ from torch import nn
 
 from ppd_core import DepthPipeline, Intrinsics, PipelineConfig, WeightsError
 from ppd_core.alignment.affine import alignment_from_range
-from ppd_core.config import PreprocessConfig, PromptConfig, SpDitConfig
+from ppd_core.cli import main
+from ppd_core.config import PRESETS, PreprocessConfig, PromptConfig, SpDitConfig
 from ppd_core.flow import timestep_grid
+from ppd_core.geometry.camera import ray_table
 from ppd_core.models.sp_dit import SpDit
+from ppd_core.registry import REGISTRY, PublishedFile
 from ppd_core.weights import save_checkpoint
 
 SMALL = PipelineConfig(
@@ -40,6 +45,12 @@ def test_the_published_pipeline_matches_the_recording(
     semantics = pipeline.encode(recorded["image"])
     depth = pipeline.sample(recorded["image"], semantics, recorded["noise"], timestep_grid(4))
     assert_parity(depth, recorded["relative_depth"])
+
+
+def assert_same_depth(one: DepthPipeline, other: DepthPipeline, image: np.ndarray) -> None:
+    # Before upsampling, which takes this sample or that at a border by the last bit.
+    depths = [pipeline(image).relative_depth_model for pipeline in (one, other)]
+    torch.testing.assert_close(*depths, atol=1e-5, rtol=1e-5)
 
 
 def test_a_result_has_the_promised_shapes_and_no_points_without_intrinsics(pipeline, image):
@@ -89,11 +100,56 @@ def test_points_lie_on_their_rays_at_metric_depth(pipeline, image):
     assert torch.equal(result.colors, torch.from_numpy(image))
 
 
-def test_without_alignment_z_is_the_relative_depth(pipeline, image):
+def test_without_alignment_z_is_relative_depth_moved_in_front_of_the_camera(pipeline, image):
     result = pipeline(image, intrinsics=Intrinsics.from_fov(90, 60, 70))
-    in_front = result.relative_depth > 0
-    torch.testing.assert_close(result.points[..., 2][in_front], result.relative_depth[in_front])
+    in_front = result.relative_depth > -0.5
+    torch.testing.assert_close(
+        result.points[..., 2][in_front], result.relative_depth[in_front] + 0.5
+    )
     assert result.points[~in_front].isnan().all()
+
+
+def test_a_camera_s_buffer_may_be_flipped_read_only_and_reused(pipeline, image):
+    bgr = image[..., ::-1].copy()
+    bgr.flags.writeable = False
+    camera = Intrinsics.from_fov(90, 60, 70)
+    result = pipeline(bgr[..., ::-1], intrinsics=camera)
+    assert torch.equal(result.colors, torch.from_numpy(image))
+    buffer = image.copy()
+    result = pipeline(buffer, intrinsics=camera)
+    buffer[:] = 0
+    assert torch.equal(result.colors, torch.from_numpy(image))
+
+
+def test_training_may_follow_a_call_in_inference_mode(pipeline, image):
+    with torch.inference_mode():
+        pipeline(image, intrinsics=Intrinsics.from_fov(90, 60, 71))
+    rays = ray_table(Intrinsics.from_fov(90, 60, 71))
+    gain = torch.ones((), requires_grad=True)
+    (gain * rays).sum().backward()
+    dit = SpDit(SMALL.model)
+    x, semantics = torch.randn(1, 4, 48, 80), torch.randn(1, 15, 384)
+    dit(x, semantics, torch.tensor([500])).sum().backward()
+    assert dit.x_embedder.proj.weight.grad is not None
+    assert gain.grad is not None
+
+
+def test_the_default_device_of_torch_changes_nothing(pipeline, image):
+    expected = pipeline(image, num_steps=3).relative_depth
+    torch.set_default_device("meta")
+    try:
+        found = pipeline(image, num_steps=3).relative_depth
+    finally:
+        torch.set_default_device(None)
+    torch.testing.assert_close(found, expected)
+
+
+def test_an_untrained_pipeline_leaves_the_caller_s_random_numbers_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    DepthPipeline.from_config(SMALL, device="cpu")
+    assert torch.equal(torch.rand(2), expected)
 
 
 def test_half_precision_computes_in_it_and_answers_in_float32(image):
@@ -158,7 +214,7 @@ def test_a_saved_pipeline_comes_back_the_same(pipeline, image, tmp_path):
     loaded = DepthPipeline.from_pretrained(path, device="cpu")
     assert loaded.config == SMALL
     assert not loaded.is_trained
-    torch.testing.assert_close(loaded(image).relative_depth, pipeline(image).relative_depth)
+    assert_same_depth(loaded, pipeline, image)
 
 
 def test_a_checkpoint_loads_in_the_dtype_asked_for(pipeline, tmp_path):
@@ -172,9 +228,67 @@ def test_a_file_without_config_is_no_checkpoint(tmp_path):
     path = tmp_path / "other.safetensors"
     save_checkpoint(path, {"w": torch.zeros(1)}, {})
     with pytest.raises(
-        WeightsError, match="must be a checkpoint written by `ppd weights convert`"
+        WeightsError, match="must be a checkpoint written by save_pretrained or by"
     ):
         DepthPipeline.from_pretrained(path, device="cpu")
+
+
+def test_a_broken_config_names_the_checkpoint(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_checkpoint(path, {"w": torch.zeros(1)}, {"ppd_config": "{}"})
+    with pytest.raises(WeightsError, match=r"other\.safetensors has an unusable config: config"):
+        DepthPipeline.from_pretrained(path, device="cpu")
+
+
+def test_a_checkpoint_that_is_not_there_is_named():
+    with pytest.raises(WeightsError, match=r"/no/such\.safetensors cannot be read: No such file"):
+        DepthPipeline.from_pretrained("/no/such.safetensors", device="cpu")
+
+
+@pytest.fixture
+def published_small(monkeypatch, tmp_path) -> tuple[DepthPipeline, Path]:
+    """A preset "small" with files as the authors publish them, and the pipeline they are of."""
+    source = DepthPipeline.from_config(SMALL, device="cpu", seed=7)
+    files = {
+        "small-dit": ("dit.", "dit", ()),
+        "small-prompt": ("", "semantics", ("depth_head.",)),
+    }
+    for name, (prefix, part, ignored) in files.items():
+        tensors = {prefix + k: v for k, v in source.models[part].state_dict().items()}
+        tensors |= {f"{p}extra": torch.zeros(3) for p in ignored}
+        torch.save(tensors, tmp_path / f"{name}.pth")
+        entry = PublishedFile(
+            name=name,
+            filename=f"{name}.pth",
+            page_url="https://example.org",
+            licence="MIT",
+            use="tests",
+            strip_prefix=prefix,
+            ignored_prefixes=ignored,
+        )
+        monkeypatch.setitem(REGISTRY, name, entry)
+    monkeypatch.setitem(PRESETS, "small", replace(SMALL, weights=tuple(files)))
+    return source, tmp_path
+
+
+def test_a_preset_loads_its_published_files(published_small, image):
+    source, folder = published_small
+    loaded = DepthPipeline.from_pretrained("small", device="cpu", weights_dir=folder)
+    assert loaded.is_trained
+    assert_same_depth(loaded, source, image)
+
+
+def test_a_converted_preset_loads_by_its_path_and_may_be_converted_again(
+    published_small, image, tmp_path
+):
+    source, folder = published_small
+    one, half = tmp_path / "one.safetensors", tmp_path / "half.safetensors"
+    assert main(["weights", "convert", "small", "-o", str(one), "--dir", str(folder)]) == 0
+    assert main(["weights", "convert", str(one), "-o", str(half), "--dtype", "bfloat16"]) == 0
+    loaded = DepthPipeline.from_pretrained(one, device="cpu")
+    assert_same_depth(loaded, source, image)
+    assert half.stat().st_size < 0.6 * one.stat().st_size
+    assert DepthPipeline.from_pretrained(str(half), device="cpu").is_trained
 
 
 def test_missing_published_weights_are_named(tmp_path):
@@ -191,6 +305,12 @@ BAD_CALLS = {
     "intrinsics": (
         {"intrinsics": Intrinsics.from_fov(640, 480, 60)},
         "intrinsics must be of the image's size 90 x 60, got 640 x 480",
+    ),
+    "steps' type": ({"num_steps": 2.5}, "num_steps must be a whole number, got 2.5"),
+    "noise type": ({"noise": np.zeros(3)}, "noise must be a torch tensor, got ndarray"),
+    "two noises": (
+        {"noise": torch.zeros(1, 1, 48, 80), "generator": torch.Generator()},
+        "give noise or a generator that draws it, got both",
     ),
     "noise shape": (
         {"noise": torch.zeros(1, 1, 60, 90)},

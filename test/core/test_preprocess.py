@@ -16,7 +16,6 @@ TRAINED_AREA = 1024 * 768
         ((768, 1024), (768, 1024)),
         ((1080, 1920), (672, 1184)),
         ((640, 480), (1024, 768)),
-        ((16, 4000), (64, 14016)),
     ],
 )
 def test_model_size_keeps_aspect_and_area_in_multiples_of_16(size, expected):
@@ -27,7 +26,12 @@ def test_model_size_keeps_aspect_and_area_in_multiples_of_16(size, expected):
 
 
 def test_model_size_is_never_less_than_one_patch():
-    assert model_size(16, 100_000, 256) == (16, 1264)
+    assert model_size(16, 20, 256) == (16, 16)
+
+
+def test_model_size_refuses_an_image_too_narrow_for_its_area():
+    with pytest.raises(ValueError, match="must be less narrow: 4000 x 16 would be 1008 x 16"):
+        model_size(16, 4000, 64 * 64)
 
 
 def test_preprocess_scales_to_unit_range_channels_first():
@@ -68,6 +72,8 @@ BAD_IMAGES = {
     "RGBA": (np.zeros((32, 32, 4), np.uint8), r"got four channels \(32, 32, 4\).*drop alpha"),
     "channels first": (np.zeros((3, 32, 32), np.uint8), r"got channels first.*transpose"),
     "a batch": (np.zeros((1, 32, 32, 3), np.uint8), r"got \(1, 32, 32, 3\) uint8"),
+    "one channel": (np.zeros((32, 32, 1), np.uint8), r"got greyscale \(32, 32, 1\)"),
+    "integers": (np.zeros((32, 32, 3), np.int64), r"int64; convert values in 0..255"),
     "16 bit": (np.zeros((32, 32, 3), np.uint16), r"uint16; scale 16-bit values"),
     "floats": (np.zeros((32, 32, 3), np.float32), r"float32; scale values in \[0, 1\]"),
     "NaN": (np.full((32, 32, 3), np.nan), r"float64; and it holds NaN"),

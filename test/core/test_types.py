@@ -15,6 +15,7 @@ def camera(**changes) -> Intrinsics:
 
 REFUSED = [
     ({"width": 0}, "image size must be >= 1 x 1, got 0 x 480"),
+    ({"width": 640.0}, "image size must be whole numbers, got 640.0 x 480"),
     ({"fx": 0.0}, "fx must be a finite focal length > 0 px, got 0.0"),
     ({"fy": -1.0}, "fy must be a finite focal length > 0 px, got -1.0"),
     ({"fx": math.nan}, "fx must be a finite focal length > 0 px, got nan"),
@@ -36,6 +37,16 @@ REFUSED = [
 def test_intrinsics_refuse_a_camera_that_cannot_be(changes, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         camera(**changes)
+
+
+def test_distortion_may_be_any_sequence():
+    import numpy as np
+
+    coefficients = [0.1, 0.0, 0.0, 0.0]
+    for given in (coefficients, np.array(coefficients)):
+        found = camera(distortion_model="plumb_bob", distortion=given)
+        assert found == camera(distortion_model="plumb_bob", distortion=tuple(coefficients))
+        assert hash(found)
 
 
 def test_from_fov_sees_the_angle_from_edge_to_edge():

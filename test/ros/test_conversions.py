@@ -129,6 +129,11 @@ def test_depth_image_keeps_nan_and_infinities():
     assert np.array_equal(image_to_depth(depth_to_image(depth, HEADER)), depth, equal_nan=True)
 
 
+def test_relative_depth_may_be_zero_and_below():
+    depth = np.array([[-0.2, 0.0, 0.7]], np.float32)
+    assert np.array_equal(image_to_depth(depth_to_image(depth, HEADER, is_metric=False)), depth)
+
+
 def test_depth_image_never_has_zero_or_negative_metres():
     depth = np.array([[0.0, -0.0, -0.25, 1e-6]], np.float32)
     sent = image_to_depth(depth_to_image(depth, HEADER))

@@ -180,9 +180,7 @@ def test_source_none_gives_relative_depth_and_says_so(world, capfd):
     camera.send()
     world.spin_until(lambda: received[DEPTH], "depth")
     depth = image_to_depth(received[DEPTH][0])
-    # Relative 0 is no depth that a depth image may hold.
-    assert np.isnan(depth[:, 0]).all()
-    assert depth[0, 1:] == pytest.approx(np.linspace(0, 1, 8)[1:])
+    assert depth[0] == pytest.approx(np.linspace(0, 1, 8))
     log = capfd.readouterr().err
     assert log.count("depth and points are RELATIVE (about 0..1), NOT in metres") == 1
 

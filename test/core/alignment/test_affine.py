@@ -21,10 +21,10 @@ def test_metric_depth_is_the_inverse_of_the_log_line():
     torch.testing.assert_close(to_metric_depth(relative, alignment), z)
 
 
-def test_metric_depth_is_nan_where_the_line_falls_behind_the_camera():
+def test_metric_depth_is_nan_behind_the_camera_and_past_what_a_number_holds():
     alignment = alignment_from_range(0.5, 10)
-    metres = to_metric_depth(torch.tensor([-0.5, torch.nan, 0.5]), alignment)
-    assert metres.isnan().tolist() == [True, True, False]
+    metres = to_metric_depth(torch.tensor([-0.5, torch.nan, 0.5, 1e6]), alignment)
+    assert metres.isnan().tolist() == [True, True, False, True]
 
 
 @pytest.mark.parametrize(

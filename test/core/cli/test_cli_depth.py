@@ -188,14 +188,16 @@ def test_depth_makes_what_is_missing_of_an_input(ppd_depth: Run) -> None:
     assert results() == ["a_depth.npy", "a_depth.png"]
 
 
-def test_depth_reports_a_device_out_of_memory(
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])  # GPU, CPU
+def test_depth_reports_that_memory_ran_out(
     ppd_depth: Run,
     tiny: DepthPipeline,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    error: type[Exception],
 ) -> None:
     def run_out(*args: object, **options: object) -> None:
-        raise torch.OutOfMemoryError("out of memory.\n Tried to allocate 9 GiB")
+        raise error("out of memory.\n Tried to allocate 9 GiB")
 
     monkeypatch.setattr(DepthPipeline, "__call__", run_out)
     write_photo(Path("a.png"))
