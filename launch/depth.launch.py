@@ -97,6 +97,14 @@ def nodes(context: LaunchContext) -> list[Node]:
     given = overrides(context)
     time_source = [{"use_sim_time": given["use_sim_time"]}] if "use_sim_time" in given else []
     return [
+        # First: where rviz2 is missing, launch gives up here, and must not leave a node behind.
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            arguments=["-d", LaunchConfiguration("rviz_config")],
+            parameters=time_source,
+            condition=IfCondition(LaunchConfiguration("use_rviz")),
+        ),
         LifecycleNode(
             package="ppd_ros",
             executable="depth_node",
@@ -109,13 +117,6 @@ def nodes(context: LaunchContext) -> list[Node]:
             ],
             ros_arguments=["--log-level", LaunchConfiguration("log_level")],
             output="screen",
-        ),
-        Node(
-            package="rviz2",
-            executable="rviz2",
-            arguments=["-d", LaunchConfiguration("rviz_config")],
-            parameters=time_source,
-            condition=IfCondition(LaunchConfiguration("use_rviz")),
         ),
     ]
 

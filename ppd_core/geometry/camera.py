@@ -73,7 +73,9 @@ def _undistorted_rows(intrinsics: Intrinsics, rows: np.ndarray) -> np.ndarray:
         _PIXEL_TOLERANCE,
     )
     if intrinsics.distortion_model == "equidistant":
-        xy = cv2.fisheye.undistortPoints(pixels, matrix, coefficients, criteria=criteria)
+        # Before OpenCV 4.6 (Ubuntu 22.04 has 4.5.4) the fisheye takes ten steps and no criteria.
+        choice: Any = {} if _opencv_version() < (4, 6) else {"criteria": criteria}
+        xy = cv2.fisheye.undistortPoints(pixels, matrix, coefficients, **choice)
     else:
         # OpenCV 5 gave the criteria to the plain function.
         invert: Any = getattr(cv2, "undistortPointsIter", None) or cv2.undistortPoints
@@ -83,6 +85,12 @@ def _undistorted_rows(intrinsics: Intrinsics, rows: np.ndarray) -> np.ndarray:
     radius = np.linalg.norm(xy, axis=-1)
     is_ray = (residual_px <= MAX_RESIDUAL_PX) & (radius < _fold_radius(intrinsics))
     return np.where(is_ray[..., None], xy, np.nan).reshape(len(rows), intrinsics.width, 2)
+
+
+def _opencv_version() -> tuple[int, ...]:
+    import cv2
+
+    return tuple(int(part) for part in cv2.__version__.split(".")[:2])
 
 
 def _camera_matrix(intrinsics: Intrinsics) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ppd_core.geometry.camera import ray_table, read_camera_yaml
+from ppd_core.geometry.camera import _cached_table, ray_table, read_camera_yaml
 from ppd_core.types import Intrinsics
 
 LENSES = {
@@ -225,3 +225,14 @@ def test_an_equidistant_lens_without_coefficients_turns_pixels_into_angles() -> 
     x = ray_table(camera)[1, :, 0]
     angle = (torch.arange(101) - 50) / 100
     torch.testing.assert_close(x.atan(), angle, atol=1e-6, rtol=0)
+
+
+def test_a_fisheye_of_an_opencv_that_takes_no_criteria_has_the_same_rays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lens = (0.05, 0.01, -0.003, 0.0005)
+    camera = Intrinsics(64, 48, 40.0, 40.0, 31.5, 23.5, "equidistant", lens)
+    expected = ray_table(camera)
+    monkeypatch.setattr("ppd_core.geometry.camera._opencv_version", lambda: (4, 5))
+    _cached_table.cache_clear()
+    torch.testing.assert_close(ray_table(camera), expected, atol=1e-5, rtol=0)
