@@ -31,7 +31,8 @@ def intrinsics_from_info(info: CameraInfo, width: int, height: int) -> Intrinsic
     if not any(info.k):
         raise ValueError("camera is not calibrated: K of its camera_info is all zero")
     k = _pixels_to_image(info, width, height) @ np.reshape(info.k, (3, 3))
-    is_distorted = any(info.d)
+    # A fisheye is no pinhole even where all its coefficients are zero.
+    is_distorted = any(info.d) or (info.distortion_model == "equidistant" and len(info.d) > 0)
     return Intrinsics(
         width=width,
         height=height,
@@ -48,19 +49,18 @@ def info_for_image(info: CameraInfo, header: Header, width: int, height: int) ->
     """The calibration to publish beside an image of `width` x `height`; a new message.
 
     Returns:
-        `info` with the image's header. Where the size is not the one that the camera captures,
-        K and P are scaled to it, and binning and roi, which are then part of them, cleared.
+        `info` with the image's header. Where roi, binning or another resampling lies between the
+        calibration and the image, K and P are brought to the image and roi and binning cleared,
+        so that every reader finds the camera that the points were made with.
 
     Raises:
         ValueError: the image's proportions are not those that the camera captures.
     """
     result = copy.copy(info)
     result.header = header
-    _, _, region_width, region_height = _captured_region(info)
-    binning_x, binning_y = max(info.binning_x, 1), max(info.binning_y, 1)
-    if (width, height) == (region_width // binning_x, region_height // binning_y):
-        return result
     to_image = _pixels_to_image(info, width, height)
+    if np.array_equal(to_image, np.eye(3)):
+        return result
     result.k = (to_image @ np.reshape(info.k, (3, 3))).ravel()
     result.p = (to_image @ np.reshape(info.p, (3, 4))).ravel()
     result.width, result.height = width, height
@@ -98,13 +98,22 @@ def _pixels_to_image(info: CameraInfo, width: int, height: int) -> np.ndarray:
     Pixel centres are at whole numbers, so an image begins at -0.5.
     """
     x, y, region_width, region_height = _captured_region(info)
+    if not (region_width and region_height):
+        raise ValueError(f"camera_info has no size, got {region_width} x {region_height}")
+    binning_x, binning_y = max(info.binning_x, 1), max(info.binning_y, 1)
+    if (width, height) == (region_width // binning_x, region_height // binning_y):
+        # Exact, though odd sizes lose a pixel; the two need not be equal.
+        return _region_to_image(x, y, 1 / binning_x, 1 / binning_y)
     # One pixel off is the rounding of a resampled size; more is another camera or a crop.
     if abs(width * region_height - height * region_width) > max(region_width, region_height):
         raise ValueError(
             f"image must have the proportions of its camera_info, got an image of "
             f"{width} x {height} and a camera of {region_width} x {region_height}"
         )
-    scale_x, scale_y = width / region_width, height / region_height
+    return _region_to_image(x, y, width / region_width, height / region_height)
+
+
+def _region_to_image(x: int, y: int, scale_x: float, scale_y: float) -> np.ndarray:
     return np.array(
         [
             [scale_x, 0, (0.5 - x) * scale_x - 0.5],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from ppd_ros.photo_publisher import PHOTOS, photo_paths
 from ppd_ros.process import StopSignals
 
 NEAR_M, FAR_M = 0.5, 10.0
+NODE_FAILED = "cannot configure"
+"""What the node logs when there is no use in waiting for it."""
 UNTRAINED = (
     "The model '{model}' is UNTRAINED. What you see is the way of a photo through the package, "
     "over real topics, to files. It is not depth: do not judge the pictures."
@@ -33,12 +36,13 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         photos = options.photos or list(photo_paths())
         options.out.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
+        tempfile.TemporaryFile(dir=options.out).close()  # It may be there and not be writable.
+        domain_id = options.domain_id
+        if domain_id is None:
+            domain_id = int(os.environ.get("ROS_DOMAIN_ID") or free_domain_id())
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"ppd-demo: {error}", file=sys.stderr)
         return 1
-    domain_id = options.domain_id
-    if domain_id is None:
-        domain_id = int(os.environ.get("ROS_DOMAIN_ID") or free_domain_id())
     is_untrained = options.model in PRESETS and not PRESETS[options.model].weights
     note = UNTRAINED.format(model=options.model) if is_untrained else ""
     print(f"Photos: {', '.join(photos)}. Model: {options.model}. ROS_DOMAIN_ID: {domain_id}.")
@@ -46,12 +50,19 @@ def main(args: Sequence[str] | None = None) -> int:
     return _run(options, photos, domain_id, f"{note} {CONSTANT}".strip())
 
 
+def _rate_hz(text: str) -> float:
+    rate_hz = float(text)
+    if not 0 < rate_hz <= 1000:
+        raise argparse.ArgumentTypeError(f"must be in (0, 1000] a second, got {text}")
+    return rate_hz
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ppd-demo", description=__doc__)
     parser.add_argument("-o", "--out", type=Path, default=Path("out/demo"))
     parser.add_argument("--model", default="tiny", help="preset or checkpoint (default: tiny)")
     parser.add_argument("--photos", nargs="+", choices=PHOTOS, metavar="NAME")
-    parser.add_argument("--rate-hz", type=float, default=5.0, help="of the camera (default: 5)")
+    parser.add_argument("--rate-hz", type=_rate_hz, default=5.0, help="of the camera (default: 5)")
     parser.add_argument("--frames", type=int, default=20, help="to record at least (default: 20)")
     parser.add_argument("--timeout-s", type=float, default=180.0, help="give up after (180)")
     parser.add_argument(
@@ -86,8 +97,13 @@ def _run(options: argparse.Namespace, photos: Sequence[str], domain_id: int, not
         camera = start(
             "camera", "photo_publisher", "--photos", *photos, "--rate-hz", str(options.rate_hz)
         )
+
         # Beyond the recorder's own deadline: it has pictures to render.
-        first = wait_for_first(children, options.timeout_s + 120, is_given_up=signals.is_requested)
+        def is_given_up() -> bool:
+            # Else a model that cannot load would only be told when the recorder's time is up.
+            return signals.is_requested() or NODE_FAILED in node.output
+
+        first = wait_for_first(children, options.timeout_s + 120, is_given_up=is_given_up)
         if signals.is_requested():
             print("ppd-demo: ended by a signal", file=sys.stderr)
             return 130
@@ -126,7 +142,7 @@ def _node_arguments(model: str) -> list[str]:
 def _explain(first: Child | None, recorder: Child, children: Sequence[Child]) -> None:
     """Say why there is nothing to show, with the ends of the logs that may tell more."""
     if first is None:
-        print("ppd-demo: the time is up", file=sys.stderr)
+        print("ppd-demo: the node is not configured, or the time is up", file=sys.stderr)
     else:
         print(f"ppd-demo: the {first.name} ended with status {first.status}", file=sys.stderr)
     # The recorder ends last of all troubles: what it waited for is in the others' logs.

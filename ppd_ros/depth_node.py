@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -106,6 +107,7 @@ class DepthNode(LifecycleNode):
         self._give_up_s = math.inf
         self._image_topic = self.resolve_topic_name("image")
         self._info_topic = self.resolve_topic_name("camera_info")
+        self._refuse_illegal_transitions()
         if self.get_parameter("autostart").value:
             # Not a timer: under use_sim_time it would wait for a clock.
             self.create_guard_condition(self._autostart).trigger()
@@ -138,7 +140,12 @@ class DepthNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         if not getattr(self._pipeline, "is_trained", True):
             log.warning(f"model {settings.model} is UNTRAINED: what comes out is not depth")
-        self._create_publishers()
+        try:
+            self._create_publishers()
+        except (RuntimeError, ValueError) as error:  # A value in qos_overrides that is none.
+            log.error(f"cannot configure: topics cannot be offered: {error}")
+            self._release()
+            return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
 
     @_reported
@@ -199,6 +206,21 @@ class DepthNode(LifecycleNode):
         with contextlib.suppress(RuntimeError):  # A lifecycle manager has shut it down before.
             self.trigger_shutdown()
 
+    def _refuse_illegal_transitions(self) -> None:
+        """Answer a request for a transition that the state does not have; rclpy raises instead."""
+        service = self._service_change_state
+        change_state = service.callback
+
+        def answer(request: ChangeState.Request, response: ChangeState.Response) -> Any:
+            try:
+                return change_state(request, response)
+            except RuntimeError as error:
+                self.get_logger().warning(f"refused a lifecycle transition: {error}")
+                response.success = False
+                return response
+
+        service.callback = answer
+
     def _autostart(self) -> None:
         try:
             if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
@@ -207,11 +229,10 @@ class DepthNode(LifecycleNode):
             self.get_logger().error(f"autostart: {error}")
 
     def _create_publishers(self) -> None:
-        self._outputs = {
-            "depth": publish_newest(self, Image, "~/depth/image"),
-            "camera_info": publish_newest(self, CameraInfo, "~/depth/camera_info"),
-            "points": publish_newest(self, PointCloud2, "~/points"),
-        }
+        # One by one: when one cannot be made, `_release` finds those that were.
+        self._outputs["depth"] = publish_newest(self, Image, "~/depth/image")
+        self._outputs["camera_info"] = publish_newest(self, CameraInfo, "~/depth/camera_info")
+        self._outputs["points"] = publish_newest(self, PointCloud2, "~/points")
         alignment_type = conversions.alignment_type()
         if alignment_type is None:
             self.get_logger().info("no ~/alignment: ppd_ros/msg/Alignment needs a colcon build")
@@ -269,7 +290,7 @@ class DepthNode(LifecycleNode):
 
     def _on_camera_info(self, info: CameraInfo) -> None:
         if self._processor is not None:
-            self._processor.camera_info = info
+            self._processor.camera_infos.append(info)
 
     def _on_watch(self) -> None:
         received = self.statistics.counts["in"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 
 import torch
@@ -12,7 +13,7 @@ from rclpy.publisher import Publisher
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 
-from ppd_core.types import DepthResult, Intrinsics
+from ppd_core.types import RELATIVE_CLOUD_OFFSET, DepthResult, Intrinsics
 from ppd_ros import calibration, conversions
 from ppd_ros.diagnostics import FrameStatistics, Throttle
 from ppd_ros.parameters import FrameSettings
@@ -24,10 +25,15 @@ NEEDS_INFERENCE = {"depth", "points", "alignment"}
 NEEDS_CAMERA = {"camera_info", "points"}
 CAMERA_INFO_GRACE_S = 1.0
 """How long a missing CameraInfo goes without a warning."""
+KEPT_INFOS = 30
+FAR_APART_NS = 1_000_000_000
+NO_TIME = Time().to_msg()
+"""The stamp of drivers that do not stamp their calibration."""
 WARNING_PERIOD_S = 5.0
 REMINDER_PERIOD_S = 60.0
 RELATIVE_DEPTH = (
-    "alignment.source is none: depth and points are RELATIVE (about 0..1), NOT in metres; "
+    "alignment.source is none: depth and points are RELATIVE (about 0..1), NOT in metres (z of "
+    f"the points is relative depth + {RELATIVE_CLOUD_OFFSET}); "
     "set alignment.source to tie them to metres"
 )
 
@@ -44,8 +50,7 @@ class FrameProcessor:
         statistics: where frames and durations are counted.
 
     Attributes:
-        camera_info: the newest calibration, or None while there is none; never changed, only
-            replaced.
+        camera_infos: the newest calibrations; append to it. The messages are never changed.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class FrameProcessor:
         statistics: FrameStatistics,
     ) -> None:
         self.settings = settings
-        self.camera_info: CameraInfo | None = None
+        self.camera_infos: deque[CameraInfo] = deque(maxlen=KEPT_INFOS)
         self._node = node
         self._pipeline = pipeline
         self._outputs = outputs
@@ -81,7 +86,7 @@ class FrameProcessor:
         """Say that `process` raised, and go on."""
         self._statistics.count("failed")
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        if words := self._warnings.passes("failed", f"a frame failed in the model:\n{text}"):
+        if words := self._warnings.passes("failed", f"a frame failed:\n{text}"):
             self._node.get_logger().error(words)
 
     def remind_of_units(self) -> None:
@@ -157,7 +162,7 @@ class FrameProcessor:
 
     def _camera_of(self, image: Image) -> tuple[Intrinsics, CameraInfo] | tuple[None, None]:
         """The image's camera, and the calibration to publish beside it; None if not known."""
-        info = self.camera_info
+        info = self._nearest_info(image)
         if info is None:
             self._warn_of_missing_info()
             return None, None
@@ -179,6 +184,24 @@ class FrameProcessor:
             )
             return None, None
 
+    def _nearest_info(self, image: Image) -> CameraInfo | None:
+        """The calibration with the image's own stamp, else the one nearest to it in time."""
+        stamp_ns = Time.from_msg(image.header.stamp).nanoseconds
+
+        def distance_ns(info: CameraInfo) -> int:
+            return abs(Time.from_msg(info.header.stamp).nanoseconds - stamp_ns)
+
+        # A copy: the executor's thread may add one meanwhile.
+        info = min(list(self.camera_infos), key=distance_ns, default=None)
+        if info is not None and distance_ns(info) > FAR_APART_NS and info.header.stamp != NO_TIME:
+            text = (
+                f"the CameraInfo on {self._info_topic} nearest to an image is "
+                f"{distance_ns(info) / 1e9:.1f} s from it: used, but do they belong together?"
+            )
+            if words := self._reminders.passes("far apart", text):
+                self._node.get_logger().warning(words)
+        return info
+
     def _warn_of_missing_info(self) -> None:
         now_s = time.monotonic()
         self._missed_since_s = self._missed_since_s or now_s
@@ -192,13 +215,22 @@ class FrameProcessor:
             )
 
     def _is_stale(self, image: Image, max_age_s: float | None) -> bool:
-        if max_age_s is None or (age_s := self._age_s(image)) <= max_age_s:
+        if max_age_s is None:
+            return False
+        age_s = self._age_s(image)
+        if age_s < -max_age_s:
+            self._warn(
+                "future",
+                f"a frame of {self._image_topic} is stamped {-age_s:.2f} s in the future: clocks "
+                "that differ, or use_sim_time without /clock",
+            )
+        if age_s <= max_age_s:
             return False
         self._warn(
             "stale",
             f"dropped a frame of {self._image_topic}: it is {age_s:.2f} s old, max_age_s is "
-            f"{max_age_s:g}; a slow link, clocks that differ, or a recording played without its "
-            "clock (set use_sim_time, or drop_stale to false)",
+            f"{max_age_s:g}; it waited for the model or a slow link, clocks differ, or a "
+            "recording is played without its clock (set use_sim_time, or drop_stale to false)",
         )
         return True
 

@@ -50,7 +50,8 @@ class StopSignals:
         return self._is_requested
 
     def ignore(self) -> None:
-        """Ignore both from here to the end of the process."""
+        """Ignore both from here to the end of the process, which is then as good as requested."""
+        self._is_requested = True
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
 
@@ -77,7 +78,11 @@ def run_node(
         callback raised. Give it to `leave`, if a thread of `ppd_ros.worker` may be left.
     """
     signals = StopSignals()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # A slip after --ros-args, a parameter file that is not there.
+        print(f"cannot start: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 1
     executor = SingleThreadedExecutor()
     node, status = None, 1
     try:

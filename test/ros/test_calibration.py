@@ -121,11 +121,38 @@ def test_info_for_image_leaves_the_cached_message_as_it_was(size):
     assert info == before
 
 
-def test_info_for_image_keeps_binning_where_it_explains_the_size():
-    info = camera_info(binning_x=2, binning_y=2)
-    result = info_for_image(info, HEADER, 320, 240)
-    assert (result.width, result.height, result.binning_x) == (640, 480, 2)
-    assert np.array_equal(result.k, info.k)
+@pytest.mark.parametrize(
+    ("captured", "binning", "image"),
+    [
+        ((640, 480), (2, 2), (320, 240)),
+        ((640, 480), (2, 1), (320, 480)),
+        ((641, 481), (2, 2), (320, 240)),
+    ],
+)
+def test_published_info_is_the_camera_of_the_points_under_binning(captured, binning, image):
+    info = camera_info(width=captured[0], height=captured[1])
+    info.binning_x, info.binning_y = binning
+    published = info_for_image(info, HEADER, *image)
+    assert (published.width, published.height, published.binning_x) == (*image, 0)
+    intrinsics = intrinsics_from_info(info, *image)
+    assert (intrinsics.fx, intrinsics.fy) == (500.0 / binning[0], 510.0 / binning[1])
+    assert intrinsics_from_info(published, *image) == intrinsics
+    assert published.k[[0, 2, 4, 5]].tolist() == [
+        intrinsics.fx,
+        intrinsics.cx,
+        intrinsics.fy,
+        intrinsics.cy,
+    ]
+
+
+def test_a_camera_info_without_a_size_is_refused():
+    with pytest.raises(ValueError, match="camera_info has no size, got 0 x 0"):
+        intrinsics_from_info(camera_info(width=0, height=0), 640, 480)
+
+
+def test_a_fisheye_with_zero_coefficients_stays_a_fisheye():
+    info = camera_info(distortion_model="equidistant", d=[0.0] * 4)
+    assert intrinsics_from_info(info, 640, 480).distortion_model == "equidistant"
 
 
 def test_info_for_image_scales_k_and_p():

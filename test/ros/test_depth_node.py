@@ -8,12 +8,17 @@ import weakref
 
 import numpy as np
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
 
 from ppd_core.config import SamplerConfig
-from ppd_ros.conversions import cloud_to_points, image_to_depth
+from ppd_core.types import Intrinsics
+from ppd_ros.calibration import intrinsics_to_info
+from ppd_ros.conversions import cloud_to_points, image_to_depth, rgb_to_image
 from ppd_ros.worker import threads_alive
 
 DEPTH, INFO, POINTS = "/ppd/depth/image", "/ppd/depth/camera_info", "/ppd/points"
@@ -46,7 +51,7 @@ def running(world, pipeline=None, *, topics=(DEPTH, INFO, POINTS), with_info=Tru
     wait_subscribed(world, node, *topics)
     if with_info:
         camera.send_info()
-        world.spin_until(lambda: node._processor.camera_info is not None, "camera_info arrives")
+        world.spin_until(lambda: node._processor.camera_infos, "camera_info arrives")
     return node, camera, received
 
 
@@ -136,7 +141,7 @@ def test_cloud_can_be_one_row_of_valid_points(world, make_pipeline):
 def test_depth_camera_info_is_the_cameras_own(world):
     node, camera, received = running(world, with_info=False, topics=[INFO])
     info = camera.send_info()
-    world.spin_until(lambda: node._processor.camera_info is not None, "camera_info arrives")
+    world.spin_until(lambda: node._processor.camera_infos, "camera_info arrives")
     image = camera.send()
     world.spin_until(lambda: received[INFO], "depth/camera_info")
     assert received[INFO][0].header == image.header
@@ -264,7 +269,7 @@ def test_camera_info_that_is_a_moment_behind_is_not_warned_of(world, capfd):
     camera.send()
     world.spin_until(lambda: received[DEPTH], "depth of the first frame")
     camera.send_info()
-    world.spin_until(lambda: node._processor.camera_info is not None, "camera_info arrives")
+    world.spin_until(lambda: node._processor.camera_infos, "camera_info arrives")
     camera.send()
     world.spin_until(lambda: received[POINTS], "points of the second frame")
     assert "no CameraInfo" not in capfd.readouterr().err
@@ -281,7 +286,7 @@ def test_points_alone_without_camera_info_need_no_inference(world, make_pipeline
 def test_uncalibrated_camera_is_named(world, capfd):
     node, camera, received = running(world, with_info=False)
     camera.info_out.publish(CameraInfo(width=8, height=6))
-    world.spin_until(lambda: node._processor.camera_info is not None, "camera_info arrives")
+    world.spin_until(lambda: node._processor.camera_infos, "camera_info arrives")
     camera.send()
     world.spin_until(lambda: received[DEPTH], "depth")
     log = capfd.readouterr().err
@@ -553,3 +558,63 @@ def test_alignment_message_goes_out_where_it_is_built(world, monkeypatch):
     world.spin_until(lambda: received, "alignment")
     assert received[0].header == image.header
     assert received[0].distortion_model == "constant"
+
+
+def test_illegal_transition_is_refused_and_the_node_goes_on(world, capfd):
+    node, camera, received = running(world, topics=[DEPTH])
+    client = world.client.create_client(ChangeState, "/ppd/change_state")
+    world.spin_until(client.service_is_ready, "the service")
+    request = ChangeState.Request()
+    request.transition.id = Transition.TRANSITION_CONFIGURE
+    answer = client.call_async(request)
+    world.spin_until(answer.done, "an answer")
+    assert not answer.result().success
+    assert "refused a lifecycle transition" in capfd.readouterr().err
+    assert node.is_active
+    camera.send()
+    world.spin_until(lambda: received[DEPTH], "depth")
+
+
+def test_a_frame_gets_the_calibration_of_its_own_stamp(world, make_pipeline):
+    pipeline = make_pipeline()
+    node, camera, received = running(world, pipeline, with_info=False, topics=[INFO, POINTS])
+    image = rgb_to_image(np.zeros((6, 8, 3), np.uint8), Header(stamp=camera.now()))
+    infos = node._processor.camera_infos
+    for count, (focal_px, offset_s) in enumerate([(10.0, -0.1), (20.0, 0.0), (30.0, 0.1)], 1):
+        stamp = image.header.stamp if offset_s == 0 else camera.now(offset_s=offset_s)
+        intrinsics = Intrinsics.from_focal(8, 6, focal_px)
+        camera.info_out.publish(intrinsics_to_info(intrinsics, Header(stamp=stamp)))
+        world.spin_until(lambda count=count: len(infos) == count, "camera_info arrives")
+    camera.image_out.publish(image)
+    world.spin_until(lambda: received[INFO] and received[POINTS], "camera_info and points")
+    assert received[INFO][0].k[0] == 20.0
+    assert pipeline.calls[0]["intrinsics"].fx == 20.0
+
+
+def test_calibration_far_from_its_image_is_named(world, capfd):
+    _, camera, received = running(world, with_info=False, topics=[POINTS])
+    info = intrinsics_to_info(
+        Intrinsics.from_focal(8, 6, 10.0), Header(stamp=camera.now(offset_s=-20))
+    )
+    camera.info_out.publish(info)
+    world.spin_until(lambda: camera.send() and received[POINTS], "points")
+    assert "nearest to an image is 20." in capfd.readouterr().err
+
+
+def test_frame_from_the_future_is_used_and_named(world, capfd):
+    _, camera, received = running(world, topics=[DEPTH])
+    camera.send(age_s=-100)
+    world.spin_until(lambda: received[DEPTH], "depth")
+    assert "s in the future: clocks that differ" in capfd.readouterr().err
+
+
+def test_qos_that_is_none_fails_configure_and_leaves_no_publisher(world, capfd):
+    node = world.depth_node(
+        autostart=False, **{"qos_overrides./ppd/points.publisher.reliability": "foo"}
+    )
+    for _ in range(2):
+        assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert node.count_publishers(DEPTH) == 0
+    log = capfd.readouterr().err
+    assert "cannot configure: topics cannot be offered" in log
+    assert "Traceback" not in log
