@@ -75,7 +75,8 @@ def _candidates(word: Path, result_endings: tuple[str, ...]) -> Iterator[Input]:
         below = path.relative_to(word)
         is_hidden = any(part.startswith(".") for part in below.parts)
         is_known = path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-        if is_known and not is_hidden and not path.name.endswith(result_endings):
+        is_result = path.name.endswith(result_endings)
+        if path.is_file() and is_known and not is_hidden and not is_result:
             yield Input(path, below.with_suffix(""))
 
 

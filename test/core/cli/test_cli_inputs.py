@@ -34,6 +34,11 @@ def test_find_inputs_searches_folders_in_sorted_order(tmp_path: Path) -> None:
     assert [one.is_video for one in inputs] == [False, False, True]
 
 
+def test_find_inputs_does_not_take_a_folder_for_a_picture(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "album.png/b.png")
+    assert names(tmp_path) == ["a", "album.png/b"]
+
+
 def test_find_inputs_keeps_the_order_of_the_words(tmp_path: Path) -> None:
     touch(tmp_path, "b.jpg", "a.jpg", "c.v1.jpg")
     assert names(tmp_path / "b.jpg", tmp_path / "a.jpg", tmp_path / "c.v1.jpg") == [
