@@ -3,7 +3,7 @@
 Time runs from t = T (pure noise x_T) down to t = 0 (the sample x_0):
 `x_t = (1 - t/T) x_0 + (t/T) x_T`, so the velocity `dx/d(t/T) = x_T - x_0` is constant on a path.
 
-Source: Pixel-Perfect Depth, arXiv 2510.07316, section 3.1; rectified flow, arXiv 2209.03003.
+Source: Pixel-Perfect Depth, arXiv 2510.07316; rectified flow, arXiv 2209.03003.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class DepthPipeline:
                 the path of a checkpoint written by `save_pretrained` or by `ppd weights convert`
                 of a preset.
             device: default: CUDA if there is any, else the CPU.
-            dtype: of weights and activations; default bfloat16 on CUDA, else float32.
+            dtype: of weights and activations; default as in `device.resolve_dtype`.
             weights_dir: where the published files are; see `weights.weights_dir`.
             download: fetch published files that are missing; else their absence is an error.
 

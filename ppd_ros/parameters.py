@@ -98,7 +98,8 @@ SPECS = (
     ParameterSpec(
         "dtype",
         AUTO,
-        "Number format of the model; auto: bfloat16 on CUDA, float32 on the CPU.",
+        "Number format of the model; auto: float32 on the CPU, bfloat16 on CUDA (float16 before "
+        "Ampere).",
         choices=(AUTO, *DTYPE_NAMES),
         is_fixed_by_configure=True,
     ),

@@ -112,7 +112,9 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: CUDA if there is any)")
     group.add_argument(
-        "--dtype", choices=DTYPES, help="of the networks (default: bfloat16 on CUDA, else float32)"
+        "--dtype",
+        choices=DTYPES,
+        help="of the networks (default: float32 on the CPU, else half precision)",
     )
 
 

@@ -80,13 +80,13 @@ def write_ply(
 def _checked(
     points: np.ndarray | Tensor, colors: np.ndarray | Tensor | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    points = _as_array(points)
+    points = as_array(points)
     if points.ndim < 2 or points.shape[-1] != 3 or not np.issubdtype(points.dtype, np.floating):
         raise ValueError(
             f"points must be (..., 3) floating point, got {points.shape} {points.dtype}"
         )
     if colors is not None:
-        colors = _as_array(colors)
+        colors = as_array(colors)
         if colors.shape != points.shape or colors.dtype != np.uint8:
             raise ValueError(
                 f"colors must be {points.shape} uint8 like the points, "
@@ -96,7 +96,8 @@ def _checked(
     return points.reshape(-1, 3), colors
 
 
-def _as_array(values: np.ndarray | Tensor) -> np.ndarray:
+def as_array(values: np.ndarray | Tensor) -> np.ndarray:
+    """A tensor on any device, or what numpy takes, as an array."""
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 

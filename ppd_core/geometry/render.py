@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from ppd_core.geometry.cloud import as_array
+
 BACKGROUND_TOP = (250, 250, 251)
 BACKGROUND_BOTTOM = (214, 217, 222)
 
@@ -88,10 +90,7 @@ def render_cloud(
 def _checked(
     points: np.ndarray | Tensor, colors: np.ndarray | Tensor, width: int, height: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    points, colors = (
-        values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-        for values in (points, colors)
-    )
+    points, colors = as_array(points), as_array(colors)
     if points.ndim not in (2, 3) or points.shape[-1] != 3 or points.dtype.kind != "f":
         raise ValueError(
             f"points must be (H, W, 3) or (N, 3) floating point, got {points.shape} {points.dtype}"

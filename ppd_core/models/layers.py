@@ -97,7 +97,7 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 class DitBlock(nn.Module):
     """A transformer block whose norms and residuals are set by the timestep (adaLN-Zero).
 
-    Source: DiT, arXiv 2212.09748, section 3.2.
+    Source: DiT, arXiv 2212.09748.
     """
 
     def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:

@@ -1,6 +1,6 @@
 """SP-DiT: the semantics-prompted, cascaded diffusion transformer that predicts the velocity.
 
-Source: Pixel-Perfect Depth, arXiv 2510.07316, sections 3.2 (prompt) and 3.3 (cascade).
+Source: Pixel-Perfect Depth, arXiv 2510.07316.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def gradient_loss(predicted: Tensor, target: Tensor, valid_mask: Tensor) -> Tens
     Returns:
         A scalar: for each scale the sum over the batch divided by its valid pixels, added up.
 
-    Source: MiDaS, arXiv 1907.01341, equation 11; PPD's second training stage weights it 0.2.
+    Source: MiDaS, arXiv 1907.01341; PPD's second training stage weights it 0.2.
     """
     mask = valid_mask.to(predicted.dtype)
     # Where nothing is valid the target may be NaN, and NaN * 0 is NaN.

@@ -24,7 +24,7 @@ def depth_target(metric_depth: Tensor, valid_mask: Tensor) -> Tensor:
     Raises:
         ValueError: shapes differ, or an image has no pixel to normalise by.
 
-    Source: Pixel-Perfect Depth, arXiv 2510.07316, section 3.4.
+    Source: Pixel-Perfect Depth, arXiv 2510.07316, and its released training code.
     """
     if metric_depth.ndim != 4 or metric_depth.shape != valid_mask.shape:
         raise ValueError(
@@ -33,20 +33,17 @@ def depth_target(metric_depth: Tensor, valid_mask: Tensor) -> Tensor:
         )
     is_counted = valid_mask.bool() & (metric_depth < MAX_DEPTH_M)
     log_depth = metric_depth.log1p()
-    ends = torch.stack(
-        [_ends(image[counts], index) for index, (image, counts) in _pairs(log_depth, is_counted)]
-    )
-    low, high = ends[:, 0].view(-1, 1, 1, 1), ends[:, 1].view(-1, 1, 1, 1)
+    for index, counts in enumerate(is_counted):
+        if not counts.any():
+            raise ValueError(
+                f"image {index} of the batch has no valid pixel under {MAX_DEPTH_M:g} m"
+            )
+    quantiles = log_depth.new_tensor(QUANTILES)
+    ends = [
+        torch.quantile(image[counts], quantiles)
+        for image, counts in zip(log_depth, is_counted, strict=True)
+    ]
+    low, high = torch.stack(ends, dim=1).view(2, -1, 1, 1, 1)
     spread = (high - low).clamp(min=MIN_SPREAD)
     relative_depth = ((log_depth - low) / spread).clamp(-0.5, 1.0)
     return relative_depth.nan_to_num(nan=-0.5) - 0.5
-
-
-def _pairs(log_depth: Tensor, is_counted: Tensor) -> enumerate[tuple[Tensor, Tensor]]:
-    return enumerate(zip(log_depth, is_counted, strict=True))
-
-
-def _ends(values: Tensor, index: int) -> Tensor:
-    if values.numel() == 0:
-        raise ValueError(f"image {index} of the batch has no valid pixel under {MAX_DEPTH_M:g} m")
-    return torch.quantile(values, values.new_tensor(QUANTILES))
