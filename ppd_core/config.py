@@ -13,6 +13,7 @@ COARSE_PATCH_PX = 16
 """Patch side of the first half of SP-DiT; image sides at model size are multiples of it."""
 FINE_PATCH_PX = 8
 """Patch side of the second half."""
+PREDICTIONS = ("velocity", "x0")
 
 
 def _require(holds: bool, message: str) -> None:
@@ -82,6 +83,9 @@ class SpDitConfig:
         semantics_dim: width of the semantic prompt's tokens.
         has_semantics: fuse the semantic prompt; off is the paper's plain DiT.
         has_cascade: coarse patches first; off runs every block at the fine patch.
+        prediction: what the network's output is: "velocity" (the paper's) or "x0". A token
+            narrower than its patch's noise cannot carry the noise to the output, so a narrow
+            model predicts x_0 and the sampler converts (arXiv 2511.13720).
     """
 
     hidden_size: int = 1024
@@ -91,6 +95,7 @@ class SpDitConfig:
     semantics_dim: int = 1024
     has_semantics: bool = True
     has_cascade: bool = True
+    prediction: str = "velocity"
 
     def __post_init__(self) -> None:
         sizes = ("hidden_size", "depth", "num_heads", "semantics_dim")
@@ -108,11 +113,21 @@ class SpDitConfig:
             f"hidden_size must be a multiple of 4 * num_heads = {4 * self.num_heads}, "
             f"got {self.hidden_size}",
         )
+        _require(
+            self.prediction in PREDICTIONS,
+            f"prediction must be one of {', '.join(PREDICTIONS)}, got {self.prediction!r}",
+        )
 
 
-PROMPT_KINDS = ("da2", "dinov2", "moge2")
-BACKBONE_WIDTH = {"s": 384, "b": 768, "l": 1024}
-"""ViT size -> token width."""
+PROMPT_SIZES = {
+    "da2": ("s", "b", "l"),
+    "dinov2": ("s", "b", "l"),
+    "moge2": ("l",),
+    "nano": ("nano",),
+}
+"""Prompt kind -> the sizes that it exists in."""
+PROMPT_WIDTH = {"s": 384, "b": 768, "l": 1024, "nano": 512}
+"""Prompt size -> token width."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +135,10 @@ class PromptConfig:
     """Which foundation model makes the semantic prompt.
 
     Args:
-        kind: "da2" (Depth Anything V2's encoder), "dinov2" (the plain one) or "moge2".
-        size: ViT size of the backbone: "s", "b" or "l"; moge2 is published as "l" alone.
+        kind: "da2" (Depth Anything V2's encoder), "dinov2" (the plain one), "moge2", or "nano"
+            (the small one that comes with the package).
+        size: ViT size of the backbone: "s", "b" or "l"; moge2 is published as "l" alone, and
+            nano has its own.
     """
 
     kind: str = "da2"
@@ -129,16 +146,13 @@ class PromptConfig:
 
     def __post_init__(self) -> None:
         _require(
-            self.kind in PROMPT_KINDS,
-            f"prompt kind must be one of {', '.join(PROMPT_KINDS)}, got {self.kind!r}",
+            self.kind in PROMPT_SIZES,
+            f"prompt kind must be one of {', '.join(PROMPT_SIZES)}, got {self.kind!r}",
         )
+        sizes = PROMPT_SIZES[self.kind]
         _require(
-            self.size in BACKBONE_WIDTH,
-            f"prompt size must be one of {', '.join(BACKBONE_WIDTH)}, got {self.size!r}",
-        )
-        _require(
-            self.kind != "moge2" or self.size == "l",
-            f"prompt moge2 exists in size 'l' only, got {self.size!r}",
+            self.size in sizes,
+            f"prompt {self.kind} exists in size {', '.join(sizes)}, got {self.size!r}",
         )
 
 
@@ -148,7 +162,7 @@ class PipelineConfig:
 
     Args:
         weights: names in `ppd_core.weights.REGISTRY`, the model's first and the prompt's second;
-            empty for a preset that has no published weights.
+            empty for a preset that has no published weights (nano's come with the package).
     """
 
     model: SpDitConfig = field(default_factory=SpDitConfig)
@@ -158,7 +172,7 @@ class PipelineConfig:
     weights: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        width = BACKBONE_WIDTH[self.prompt.size]
+        width = PROMPT_WIDTH[self.prompt.size]
         _require(
             not self.model.has_semantics or self.model.semantics_dim == width,
             f"semantics_dim must be {width}, the width of prompt {self.prompt.kind} "
@@ -170,6 +184,14 @@ PRESETS: dict[str, PipelineConfig] = {
     "ppd-da2": PipelineConfig(weights=("ppd", "depth-anything-v2-vitl")),
     "ppd-moge2": PipelineConfig(
         prompt=PromptConfig(kind="moge2"), weights=("ppd-moge", "moge-2-vitl-normal")
+    ),
+    # Trained on simulated scenes; its weights are in the package.
+    "nano": PipelineConfig(
+        model=SpDitConfig(
+            hidden_size=192, depth=8, num_heads=3, semantics_dim=512, prediction="x0"
+        ),
+        prompt=PromptConfig(kind="nano", size="nano"),
+        preprocess=PreprocessConfig(processing_area=192 * 144),
     ),
     # Untrained: for tests, and for seeing the whole way through the house on any machine.
     "tiny": PipelineConfig(

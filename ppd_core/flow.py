@@ -44,6 +44,21 @@ def predict_x_0(x_t: Tensor, velocity: Tensor, t: float | Tensor) -> Tensor:
     return euler_step(x_t, velocity, t, 0)
 
 
+def velocity_from_x_0(x_t: Tensor, x_0: Tensor, t: float | Tensor) -> Tensor:
+    """The velocity of the straight path from x_t to x_0; the inverse of `predict_x_0`.
+
+    Args:
+        x_t, x_0: (B, ...).
+        t: one time, or (B,) times, in [0, T]; below 1 it counts as 1, since at 0 any velocity
+            leads to x_0.
+
+    Returns:
+        (B, ...).
+    """
+    t = t.clamp(min=1) if isinstance(t, Tensor) else max(t, 1)
+    return (x_t - x_0) * T / _broadcast(t, x_t)
+
+
 def euler_step(x_t: Tensor, velocity: Tensor, t: float | Tensor, s: float | Tensor) -> Tensor:
     """Follow the velocity from time t to time s.
 

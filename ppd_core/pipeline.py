@@ -21,7 +21,7 @@ from ppd_core.config import (
     preset,
 )
 from ppd_core.device import StageClock, resolve_device, resolve_dtype
-from ppd_core.flow import timestep_grid
+from ppd_core.flow import timestep_grid, velocity_from_x_0
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject
 from ppd_core.geometry.upsample import upsample_depth
@@ -72,9 +72,9 @@ class DepthPipeline:
         """Build a pipeline with its weights.
 
         Args:
-            name_or_path: a preset's name ("ppd-da2", "ppd-moge2", or the untrained "tiny"), or
-                the path of a checkpoint written by `save_pretrained` or by `ppd weights convert`
-                of a preset.
+            name_or_path: a preset's name ("ppd-da2", "ppd-moge2", "nano", or the untrained
+                "tiny"), or the path of a checkpoint written by `save_pretrained` or by
+                `ppd weights convert` of a preset.
             device: default: CUDA if there is any, else the CPU.
             dtype: of weights and activations; default as in `device.resolve_dtype`.
             weights_dir: where the published files are; see `weights.weights_dir`.
@@ -91,6 +91,8 @@ class DepthPipeline:
             if path.exists() or path.suffix or len(path.parts) > 1:
                 return cls._from_checkpoint(path, device, dtype)
         config = preset(str(name_or_path))
+        if (packaged := weights.packaged_checkpoint(str(name_or_path))) is not None:
+            return cls._from_checkpoint(packaged, device, dtype)
         if not config.weights:
             return cls.from_config(config, device=device, dtype=dtype)
         with torch.device("meta"):
@@ -276,7 +278,9 @@ class DepthPipeline:
         def velocity(x_t: Tensor, t: int) -> Tensor:
             x = torch.cat([x_t, condition], dim=1).to(self.dtype)
             time = torch.full((len(x),), t, device=self.device)
-            return self.models["dit"](x, semantics, time).to(x_t.dtype)
+            output = self.models["dit"](x, semantics, time).to(x_t.dtype)
+            is_x_0 = self.config.model.prediction == "x0"
+            return velocity_from_x_0(x_t, output, t) if is_x_0 else output
 
         return sample(velocity, noise, timesteps) + 0.5
 

@@ -53,6 +53,17 @@ class PublishedFile:
         )
 
 
+PACKAGED = ("nano",)
+"""Presets whose weights come with the package."""
+
+
+def packaged_checkpoint(preset_name: str) -> Path | None:
+    """The one-file checkpoint of a preset whose weights come with the package, else None."""
+    if preset_name not in PACKAGED:
+        return None
+    return Path(__file__).parent / "assets" / f"{preset_name}.safetensors"
+
+
 _FILES = (
     PublishedFile(
         name="ppd",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ppd_core.config import COARSE_PATCH_PX, PromptConfig
 from ppd_core.models.moge2 import MoGe2
+from ppd_core.models.nano_prompt import NanoPrompt
 from ppd_core.models.vit import PATCH_PX, dinov2, imagenet_normalize, layer_tokens
 
 
@@ -60,6 +61,7 @@ _KINDS = {
     "da2": _PromptKind(DinoV2Prompt, _prepare_dinov2),
     "dinov2": _PromptKind(DinoV2Prompt, _prepare_dinov2),
     "moge2": _PromptKind(lambda _size: MoGe2(), _prepare_moge2),
+    "nano": _PromptKind(lambda _size: NanoPrompt(), lambda image: image),
 }
 
 
@@ -72,6 +74,6 @@ def prepare_image(config: PromptConfig, image: Tensor) -> Tensor:
     """Bring (B, 3, h, w) in [0, 1], sides multiples of 16, to the encoder's input.
 
     Returns:
-        (B, 3, h / 16 * 14, w / 16 * 14).
+        (B, 3, h / 16 * 14, w / 16 * 14), or the image itself for nano, whose patches are of 16.
     """
     return _KINDS[config.kind].prepare(image)

@@ -1,4 +1,4 @@
-"""SP-DiT: the semantics-prompted, cascaded diffusion transformer that predicts the velocity.
+"""SP-DiT: the semantics-prompted, cascaded diffusion transformer.
 
 Source: Pixel-Perfect Depth, arXiv 2510.07316.
 """
@@ -53,7 +53,7 @@ class SpDit(nn.Module):
         self.final_layer = FinalLayer(dim, FINE_PATCH_PX**2)
 
     def forward(self, x: Tensor, semantics: Tensor | None, timestep: Tensor) -> Tensor:
-        """Predict the velocity.
+        """Predict the velocity, or x_0 where `config.prediction` says so.
 
         Args:
             x: (B, 4, H, W), `[x_t, image - 0.5]`, H and W multiples of 16.

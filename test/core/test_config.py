@@ -31,9 +31,11 @@ REFUSED = [
     (SpDitConfig, {"mlp_ratio": 0}, "mlp_ratio must be > 0, got 0"),
     (SpDitConfig, {"depth": 5}, "depth must be even (the prompt is fused midway), got 5"),
     (SpDitConfig, {"hidden_size": 100}, "hidden_size must be a multiple of 4 * num_heads = 64"),
-    (PromptConfig, {"kind": "clip"}, "prompt kind must be one of da2, dinov2, moge2, got 'clip'"),
-    (PromptConfig, {"size": "g"}, "prompt size must be one of s, b, l, got 'g'"),
-    (PromptConfig, {"kind": "moge2", "size": "s"}, "prompt moge2 exists in size 'l' only"),
+    (PromptConfig, {"kind": "clip"}, "prompt kind must be one of da2, dinov2, moge2, nano, got"),
+    (PromptConfig, {"size": "g"}, "prompt da2 exists in size s, b, l, got 'g'"),
+    (PromptConfig, {"kind": "moge2", "size": "s"}, "prompt moge2 exists in size l, got 's'"),
+    (PromptConfig, {"kind": "nano", "size": "l"}, "prompt nano exists in size nano, got 'l'"),
+    (SpDitConfig, {"prediction": "eps"}, "prediction must be one of velocity, x0, got 'eps'"),
     (PipelineConfig, {"prompt": PromptConfig(size="s")}, "semantics_dim must be 384"),
 ]
 

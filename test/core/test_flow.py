@@ -11,6 +11,7 @@ from ppd_core.flow import (
     interpolate,
     predict_x_0,
     timestep_grid,
+    velocity_from_x_0,
     velocity_target,
 )
 
@@ -34,6 +35,18 @@ def test_one_step_along_the_true_velocity_finds_the_sample_from_any_time():
     torch.testing.assert_close(
         predict_x_0(x_t, velocity_target(x_0, noise), t), x_0, atol=1e-6, rtol=0
     )
+
+
+def test_the_velocity_towards_a_sample_leads_there_from_any_time():
+    x_0, x_t = torch.randn(3, 1, 4, 4), torch.randn(3, 1, 4, 4)
+    t = torch.tensor([1000, 500, 1])
+    velocity = velocity_from_x_0(x_t, x_0, t)
+    torch.testing.assert_close(predict_x_0(x_t, velocity, t), x_0, atol=1e-6, rtol=0)
+
+
+def test_at_time_0_the_velocity_towards_a_sample_is_finite():
+    x_t = torch.ones(1, 1, 2, 2)
+    assert torch.isfinite(velocity_from_x_0(x_t, torch.zeros(1, 1, 2, 2), 0)).all()
 
 
 def test_euler_step_forth_and_back_is_the_identity():

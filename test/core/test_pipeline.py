@@ -12,10 +12,17 @@ from torch import nn
 from ppd_core import DepthPipeline, Intrinsics, PipelineConfig, WeightsError
 from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.cli import main
-from ppd_core.config import PRESETS, PreprocessConfig, PromptConfig, SpDitConfig
+from ppd_core.config import (
+    PRESETS,
+    PreprocessConfig,
+    PromptConfig,
+    SamplerConfig,
+    SpDitConfig,
+)
 from ppd_core.flow import timestep_grid
 from ppd_core.geometry.camera import ray_table
 from ppd_core.models.sp_dit import SpDit
+from ppd_core.preprocess import preprocess
 from ppd_core.registry import REGISTRY, PublishedFile
 from ppd_core.weights import save_checkpoint
 
@@ -187,6 +194,25 @@ def test_each_ablation_runs(image, has_semantics, has_cascade):
     pipeline = DepthPipeline.from_config(config, device="cpu")
     assert ("semantics" in pipeline.models) == has_semantics
     assert pipeline(image).valid_mask.all()
+
+
+def test_an_x_0_model_is_sampled_by_the_velocity_towards_its_output(image):
+    """With one step from pure noise the sampled field is the network's output itself."""
+    config = PipelineConfig(
+        model=SpDitConfig(
+            hidden_size=64, depth=2, num_heads=4, has_semantics=False, prediction="x0"
+        ),
+        preprocess=PreprocessConfig(processing_area=64 * 48),
+        sampler=SamplerConfig(num_steps=1),
+    )
+    pipeline = DepthPipeline.from_config(config, device="cpu", dtype=torch.float32)
+    noise = torch.randn(1, 1, *pipeline.model_size(*image.shape[:2]))
+    model_image = preprocess(image, 64 * 48)
+    x = torch.cat([noise, model_image - 0.5], dim=1)
+    with torch.no_grad():
+        output = pipeline.models["dit"](x, None, torch.tensor([1000.0]))
+    result = pipeline(image, noise=noise)
+    torch.testing.assert_close(result.relative_depth_model, output[0, 0] + 0.5)
 
 
 def test_the_moge2_prompt_runs_through_the_same_call(full_moge2, image):
