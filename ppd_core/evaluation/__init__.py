@@ -1,0 +1,1 @@
+"""How good a depth is: the field's error measures, and measures of object borders."""
