@@ -1,0 +1,1 @@
+"""Depth samples: WebDataset shards, and the published data sets on disk."""
