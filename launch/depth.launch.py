@@ -42,7 +42,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "model",
             default_value="",
-            description="Preset (ppd-da2, ppd-moge2; tiny is untrained, to try the plumbing) "
+            description="Preset (ppd-da2, ppd-moge2, nano; tiny is untrained) "
             f"or the path of a checkpoint. {AS_IN_FILE}",
         ),
         DeclareLaunchArgument(

@@ -17,6 +17,8 @@ from ppd_core.types import Alignment
 
 ENCODINGS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 """Image encoding that can be read -> bytes a pixel."""
+DEPTH_ENCODINGS = {"32FC1": 4, "16UC1": 2}
+"""Encoding of a depth image that can be read -> bytes a pixel."""
 
 POINT_STEP = 16
 """Bytes a point of the cloud: x y z and the packed colour, four of them each."""
@@ -60,18 +62,25 @@ def rgb_to_image(rgb: np.ndarray, header: Header) -> Image:
 
 
 def image_to_depth(message: Image) -> np.ndarray:
-    """Read a 32FC1 depth image, the inverse of `depth_to_image`.
+    """Read a depth image, the inverse of `depth_to_image` and `depth_to_image_mm`.
 
     Returns:
-        (H, W) float32, metres; NaN and infinities as they came.
+        (H, W) float32, metres. 32FC1: NaN and infinities as they came; 16UC1: NaN where it is 0.
 
     Raises:
         ValueError: another encoding, or size, step and data do not agree.
+
+    Source: REP 118 (depth images).
     """
-    if message.encoding != "32FC1":
-        raise ValueError(f"depth encoding must be 32FC1, got {message.encoding!r}")
-    octets = np.ascontiguousarray(_pixel_bytes(message, 4))
-    return octets.view(">f4" if message.is_bigendian else "<f4")[..., 0].astype(np.float32)
+    if message.encoding not in DEPTH_ENCODINGS:
+        known = " or ".join(DEPTH_ENCODINGS)
+        raise ValueError(f"depth encoding must be {known}, got {message.encoding!r}")
+    octets = np.ascontiguousarray(_pixel_bytes(message, DEPTH_ENCODINGS[message.encoding]))
+    order = ">" if message.is_bigendian else "<"
+    if message.encoding == "32FC1":
+        return octets.view(f"{order}f4")[..., 0].astype(np.float32)
+    millimetres = octets.view(f"{order}u2")[..., 0].astype(np.float32)
+    return np.where(millimetres > 0, millimetres / 1000, np.float32(np.nan))
 
 
 def depth_to_image(depth: np.ndarray, header: Header, *, is_metric: bool = True) -> Image:
@@ -98,6 +107,27 @@ def depth_to_image(depth: np.ndarray, header: Header, *, is_metric: bool = True)
     if is_metric:
         written[(written <= 0) & (written != -np.inf)] = np.nan
     message.data = data
+    return message
+
+
+def depth_to_image_mm(depth: np.ndarray, header: Header) -> Image:
+    """Make a depth image as sensors send it.
+
+    Args:
+        depth: (H, W) float32, metres along the optical z axis; what is not finite is a hole.
+        header: of the colour image that the depth belongs to.
+
+    Returns:
+        Encoding 16UC1, little endian: millimetres, 0 for holes and for all that 16 bits do not
+        hold (65.535 m and less than half a millimetre).
+
+    Source: REP 118 (depth images).
+    """
+    height, width = depth.shape
+    message = Image(header=header, height=height, width=width, encoding="16UC1", step=2 * width)
+    millimetres = np.rint(np.nan_to_num(depth * 1000, nan=0, posinf=0, neginf=0))
+    millimetres[(millimetres < 0) | (millimetres > np.iinfo(np.uint16).max)] = 0
+    message.data = array.array("B", millimetres.astype("<u2").tobytes())
     return message
 
 

@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,10 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from ppd_core.atomic_file import atomic_write
-from ppd_core.geometry.cloud import write_ply
-from ppd_core.geometry.render import render_cloud
-from ppd_core.image_files import depth_preview, write_png
-from ppd_ros.conversions import cloud_to_points, image_to_depth, image_to_rgb
 from ppd_ros.photo_publisher import FRAME_SUFFIX, PHOTOS
 from ppd_ros.process import run_node
+from ppd_ros.recorded_files import Frame, write_against_truth, write_frame
+from ppd_ros.sim_camera_node import FRAME_ID
 
 TOPICS = {
     "image": (Image, "camera/image"),
@@ -31,47 +28,47 @@ TOPICS = {
     "depth_info": (CameraInfo, "ppd/depth/camera_info"),
     "points": (PointCloud2, "ppd/points"),
 }
-WAITING_STAMPS = 50
-"""How many incomplete frames are kept; older ones were skipped by the node, which is normal."""
-
-
-@dataclass
-class Frame:
-    """The messages of one stamp, and how long after it each one came."""
-
-    messages: dict[str, Any] = field(default_factory=dict)
-    latencies_s: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every topic has delivered."""
-        return len(self.messages) == len(TOPICS)
-
-    @property
-    def name(self) -> str:
-        """The photo that the frame shows."""
-        return self.messages["image"].header.frame_id.removesuffix(FRAME_SUFFIX)
+TRUTH_TOPICS = {**TOPICS, "truth": (Image, "camera/truth")}
+SIMULATED = FRAME_ID.removesuffix(FRAME_SUFFIX)
+"""What a frame of the simulated camera is called; see `Frame.name`."""
+WAITING_STAMPS = 200
+"""How many incomplete frames wait for the node, which on a slow machine is many images behind."""
 
 
 class Recorder(Node):
-    """Collects complete frames until it has `min_frames` of them and one of each photo.
+    """Collects complete frames until it has `min_frames` of them and one of each name.
 
     Args:
-        names: the photos that must come.
+        names: what must be seen; see `Frame.name`.
         min_frames: how many complete frames the rate is measured over.
+        has_truth: a complete frame has the truth too, and the first `min_frames` are kept.
         node_options: of `rclpy.node.Node`.
+
+    Attributes:
+        recorded: name -> its newest complete frame.
+        kept: frames in the order of their coming; empty without the truth.
     """
 
-    def __init__(self, names: Sequence[str], *, min_frames: int, **node_options: Any) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        min_frames: int,
+        has_truth: bool = False,
+        **node_options: Any,
+    ) -> None:
         super().__init__("recorder", **node_options)
         self._names = set(names)
         self._min_frames = min_frames
+        self._topics = TRUTH_TOPICS if has_truth else TOPICS
+        self._num_kept = min_frames if has_truth else 0
         self._waiting: dict[int, Frame] = {}
         self._arrivals_s: list[float] = []
         self.num_images = 0
-        self.latencies_s: dict[str, list[float]] = {topic: [] for topic in TOPICS}
+        self.latencies_s: dict[str, list[float]] = {topic: [] for topic in self._topics}
         self.recorded: dict[str, Frame] = {}
-        for key, (message_type, topic) in TOPICS.items():
+        self.kept: list[Frame] = []
+        for key, (message_type, topic) in self._topics.items():
             self.create_subscription(message_type, topic, self._taker(key), 5)
 
     @property
@@ -88,7 +85,7 @@ class Recorder(Node):
 
     @property
     def missing(self) -> set[str]:
-        """The photos that no complete frame has shown yet."""
+        """The names that no complete frame has shown yet."""
         return self._names - set(self.recorded)
 
     @property
@@ -106,8 +103,11 @@ class Recorder(Node):
             frame.messages[key] = message
             frame.latencies_s[key] = (self.get_clock().now() - stamp).nanoseconds / 1e9
             self.num_images += key == "image"
-            if frame.is_complete:
+            if len(frame.messages) == len(self._topics):
                 self._finish(self._waiting.pop(stamp.nanoseconds))
+                # Each topic keeps its order: what is older was skipped by the node.
+                for older in [key for key in self._waiting if key < stamp.nanoseconds]:
+                    del self._waiting[older]
             while len(self._waiting) > WAITING_STAMPS:
                 del self._waiting[min(self._waiting)]
 
@@ -118,35 +118,16 @@ class Recorder(Node):
         for key, latency_s in frame.latencies_s.items():
             self.latencies_s[key].append(latency_s)
         self.recorded[frame.name] = frame
+        if len(self.kept) < self._num_kept:
+            self.kept.append(frame)
 
 
-def write_frame(frame: Frame, folder: Path) -> dict[str, Any]:
-    """Write NAME.png (photo beside depth), NAME.ply and NAME_side.png (the cloud from the side).
-
-    Returns:
-        The figures of the frame, for the summary.
-    """
-    photo = image_to_rgb(frame.messages["image"])
-    depth = image_to_depth(frame.messages["depth"])
-    points, colors = cloud_to_points(frame.messages["points"])
-    name = frame.name
-    # The logarithm, as the model sees depth: in metres all that is near would look the same.
-    preview = depth_preview(np.log1p(depth))
-    write_png(folder / f"{name}.png", np.hstack([photo, preview]))
-    write_png(folder / f"{name}_side.png", render_cloud(points, colors))
-    num_points = write_ply(folder / f"{name}.ply", points, colors)
-    metres = depth[np.isfinite(depth)]
-    quantiles = {
-        f"depth_p{percent}_m": round(float(np.percentile(metres, percent)), 3)
-        if len(metres)
-        else None
-        for percent in (2, 50, 98)
-    }
-    height, width = depth.shape
-    return {"photo": name, "width": width, "height": height, "points": num_points, **quantiles}
-
-
-def summarize(recorder: Recorder, photos: Sequence[dict[str, Any]], note: str) -> dict[str, Any]:
+def summarize(
+    recorder: Recorder,
+    photos: Sequence[dict[str, Any]],
+    note: str,
+    errors: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """What was seen on the topics, in one object; latencies go from stamp to arrival here."""
     latencies_ms = {
         topic: [round(1e3 * float(p), 1) for p in np.percentile(values, (50, 95))]
@@ -159,6 +140,7 @@ def summarize(recorder: Recorder, photos: Sequence[dict[str, Any]], note: str) -
         "rate_hz": round(recorder.rate_hz, 2),
         "latency_p50_p95_ms": latencies_ms,
         "photos": list(photos),
+        **({"against_truth": errors} if errors else {}),
     }
 
 
@@ -172,8 +154,17 @@ def table(summary: dict[str, Any]) -> str:
             f"{topic} {p50:.0f}/{p95:.0f} ms"
             for topic, (p50, p95) in summary["latency_p50_p95_ms"].items()
         ),
-        f"{'photo':<16} {'size':>9} {'points':>8}  metres at 2 %, 50 %, 98 % of the pixels",
     ]
+    if errors := summary.get("against_truth"):
+        lines.append(
+            f"against the exact depth, scale and shift fitted to each frame: AbsRel "
+            f"{errors['absrel']:.4f}, delta1 {errors['delta1']:.4f} "
+            f"(mean of {errors['frames']} frames)"
+        )
+    if summary["photos"]:
+        lines.append(
+            f"{'photo':<16} {'size':>9} {'points':>8}  metres at 2 %, 50 %, 98 % of pixels"
+        )
     for row in summary["photos"]:
         metres = [row[f"depth_p{percent}_m"] for percent in (2, 50, 98)]
         lines.append(
@@ -186,18 +177,13 @@ def table(summary: dict[str, Any]) -> str:
 def main(args: Sequence[str] | None = None) -> int:
     """Record until every photo came or the time is up; returns the exit status."""
     args = sys.argv if args is None else ["recorder", *args]
-    parser = argparse.ArgumentParser(prog="recorder", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--photos", nargs="+", default=PHOTOS, metavar="NAME")
-    parser.add_argument("--min-frames", type=int, default=20)
-    parser.add_argument("--timeout-s", type=float, default=120.0)
-    parser.add_argument("--note", default="", help="a line for the end of the summary")
-    options = parser.parse_args(remove_ros_args(args)[1:])
+    options = _parser().parse_args(remove_ros_args(args)[1:])
+    names = [SIMULATED] if options.truth else options.photos
     deadline_s = time.monotonic() + options.timeout_s
     recorders: list[Recorder] = []
 
     def make_node(is_ending: object) -> Recorder:
-        recorders.append(Recorder(options.photos, min_frames=options.min_frames))
+        recorders.append(Recorder(names, min_frames=options.min_frames, has_truth=options.truth))
         return recorders[0]
 
     def is_done() -> bool:
@@ -210,17 +196,34 @@ def main(args: Sequence[str] | None = None) -> int:
     if not recorder.is_done:
         print(
             f"only {recorder.num_frames} complete frames of {options.min_frames} came in time; "
-            f"photos without one: {', '.join(sorted(recorder.missing)) or 'none'}",
+            f"names without one: {', '.join(sorted(recorder.missing)) or 'none'}",
             file=sys.stderr,
         )
         return 1
     options.out.mkdir(parents=True, exist_ok=True)
-    rows = [write_frame(recorder.recorded[name], options.out) for name in options.photos]
-    summary = summarize(recorder, rows, options.note)
+    rows, errors = [], None
+    if options.truth:
+        errors = write_against_truth(recorder.kept, options.out, options.model)
+    else:
+        rows = [write_frame(recorder.recorded[name], options.out) for name in names]
+    summary = summarize(recorder, rows, options.note, errors)
     with atomic_write(options.out / "summary.json") as file:
         file.write(json.dumps(summary, indent=2).encode())
     print(table(summary))
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="recorder", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--photos", nargs="+", default=PHOTOS, metavar="NAME")
+    what.add_argument("--truth", action="store_true", help="compare with the simulated camera's")
+    parser.add_argument("--model", default="depth", help="what the pictures call the depth")
+    parser.add_argument("--min-frames", type=int, default=20)
+    parser.add_argument("--timeout-s", type=float, default=120.0)
+    parser.add_argument("--note", default="", help="a line for the end of the summary")
+    return parser
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ppd_ros.sim_camera_node import FRAME_ID
+
 RVIZ = Path(__file__).parents[2] / "config" / "ppd.rviz"
 
 
@@ -12,7 +14,7 @@ RVIZ = Path(__file__).parents[2] / "config" / "ppd.rviz"
 def displays():
     """RViz's displays by their class."""
     manager = yaml.safe_load(RVIZ.read_text())["Visualization Manager"]
-    assert manager["Global Options"]["Fixed Frame"].endswith("_optical_frame")
+    assert manager["Global Options"]["Fixed Frame"] == FRAME_ID  # shows the simulated camera
     return {display["Class"].rpartition("/")[2]: display for display in manager["Displays"]}
 
 

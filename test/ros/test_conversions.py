@@ -17,6 +17,7 @@ from ppd_ros.conversions import (
     alignment_type,
     cloud_to_points,
     depth_to_image,
+    depth_to_image_mm,
     image_to_depth,
     image_to_rgb,
     points_to_cloud,
@@ -154,8 +155,29 @@ def test_image_to_depth_reads_padding_and_big_endian():
 
 
 def test_image_to_depth_refuses_another_encoding():
-    with pytest.raises(ValueError, match="depth encoding must be 32FC1, got '16UC1'"):
-        image_to_depth(Image(encoding="16UC1", width=1, height=1, step=2))
+    with pytest.raises(ValueError, match="depth encoding must be 32FC1 or 16UC1, got 'mono16'"):
+        image_to_depth(Image(encoding="mono16", width=1, height=1, step=2))
+
+
+def test_sensor_depth_is_16uc1_millimetres_with_the_header():
+    message = depth_to_image_mm(np.array([[1.5, 0.0004, 65.535]], np.float32), HEADER)
+    assert message.header == HEADER
+    assert message.encoding == "16UC1"
+    assert (message.width, message.height, message.step) == (3, 1, 6)
+    assert struct.unpack("<3H", message.data.tobytes()) == (1500, 0, 65535)
+
+
+def test_sensor_depth_that_millimetres_do_not_hold_is_a_hole():
+    depth = np.array([[np.nan, np.inf, -np.inf, -1.0, 65.6, 2.0]], np.float32)
+    sent = image_to_depth(depth_to_image_mm(depth, HEADER))
+    assert sent.dtype == np.float32
+    assert np.array_equal(sent, np.array([[np.nan] * 5 + [2.0]]), equal_nan=True)
+
+
+def test_sensor_depth_is_read_with_padding_and_big_endian():
+    message = image_message("16UC1", [struct.pack(">2H", 1500, 0)], width=2, padding=2)
+    message.is_bigendian = 1
+    assert np.array_equal(image_to_depth(message), [[1.5, np.nan]], equal_nan=True)
 
 
 def small_cloud():

@@ -10,7 +10,16 @@ from ppd_core.image_files import read_image
 from ppd_core.types import Intrinsics
 from ppd_ros.calibration import intrinsics_to_info
 from ppd_ros.conversions import depth_to_image, points_to_cloud, rgb_to_image
-from ppd_ros.recorder import TOPICS, WAITING_STAMPS, Frame, Recorder, summarize, table, write_frame
+from ppd_ros.recorded_files import Frame, write_frame
+from ppd_ros.recorder import (
+    SIMULATED,
+    TOPICS,
+    TRUTH_TOPICS,
+    WAITING_STAMPS,
+    Recorder,
+    summarize,
+    table,
+)
 
 
 def messages(name, stamp, *, height=6, width=8):
@@ -26,6 +35,7 @@ def messages(name, stamp, *, height=6, width=8):
         "depth": depth_to_image(depth, header),
         "depth_info": intrinsics_to_info(Intrinsics.from_focal(width, height, 10.0), header),
         "points": points_to_cloud(points, colors, header),
+        "truth": depth_to_image(np.full((height, width), 3.0, np.float32), header),
     }
 
 
@@ -53,7 +63,7 @@ def make_recorder(world, topics):
 def send(world, topics, name, *, without=()):
     sent = messages(name, world.client.get_clock().now().to_msg())
     for key, message in sent.items():
-        if key not in without:
+        if key in topics and key not in without:
             topics[key].publish(message)
 
 
@@ -81,6 +91,37 @@ def test_frame_that_misses_an_output_does_not_count(world, topics, make_recorder
     assert math.isnan(recorder.rate_hz)
 
 
+def test_with_the_truth_the_first_frames_are_kept_and_need_it(world):
+    topics = {
+        key: world.client.create_publisher(kind, topic, 10)
+        for key, (kind, topic) in TRUTH_TOPICS.items()
+    }
+    recorder = world.add(
+        lambda context: Recorder([SIMULATED], min_frames=2, has_truth=True, context=context)
+    )
+    world.spin_until(
+        lambda: all(p.get_subscription_count() for p in topics.values()), "it subscribes"
+    )
+    send(world, topics, SIMULATED, without=["truth"])
+    world.spin_until(lambda: recorder.num_images == 1, "the image")
+    for number in (1, 2, 3):
+        assert not (number < 3 and recorder.is_done)
+        send(world, topics, SIMULATED)
+        world.spin_until(lambda n=number: recorder.num_frames == n, "a complete frame")
+    assert recorder.is_done
+    assert len(recorder.kept) == 2
+    assert recorder.kept[-1] is not recorder.recorded[SIMULATED]
+
+
+def test_complete_frame_ends_the_wait_for_older_ones(world, topics, make_recorder):
+    recorder = make_recorder(["cat"], min_frames=1)
+    send(world, topics, "cat", without=["points"])
+    world.spin_until(lambda: recorder.num_images == 1, "the image")
+    send(world, topics, "cat")
+    world.spin_until(lambda: recorder.num_frames == 1, "the complete frame")
+    assert recorder._waiting == {}
+
+
 def test_incomplete_frames_do_not_pile_up(world, topics, make_recorder):
     recorder = make_recorder(["cat"], min_frames=1)
     for number in range(1, WAITING_STAMPS + 11):
@@ -91,7 +132,7 @@ def test_incomplete_frames_do_not_pile_up(world, topics, make_recorder):
 
 def test_written_frame_is_photo_beside_depth_cloud_and_side_view(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "ppd_ros.recorder.render_cloud", lambda points, colors: np.zeros((3, 4, 3), np.uint8)
+        "ppd_ros.recorded_files.render_cloud", lambda points, colors: np.zeros((3, 4, 3), np.uint8)
     )
     frame = Frame(messages("cat", Header().stamp))
     row = write_frame(frame, tmp_path)
@@ -139,6 +180,13 @@ def test_summary_has_rate_and_latencies():
     assert summary["latency_p50_p95_ms"]["points"] == [100.0, 100.0]
     assert (summary["images_received"], summary["frames_complete"]) == (5, 2)
     assert summary["note"] == "a note"
+
+
+def test_table_says_the_errors_where_there_is_a_truth():
+    errors = {"absrel": 0.0312, "delta1": 0.98, "frames": 20}
+    text = table({**SUMMARY, "against_truth": errors})
+    assert "AbsRel 0.0312, delta1 0.9800 (mean of 20 frames)" in text
+    assert "photo " not in text
 
 
 def test_table_says_the_figures_and_the_note():

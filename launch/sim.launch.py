@@ -1,0 +1,56 @@
+"""The depth node on a simulated camera: `ros2 launch ppd_ros sim.launch.py use_rviz:=true`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description import LaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+PARAMETERS = {
+    "seed": (int, "0", "Which scene; the same number is the same scene, moving alike."),
+    "kind": (str, "table", "Kind of scene: table, bin, shelf, room, or any (the seed decides)."),
+    "rate_hz": (float, "10.0", "Frames a second of the camera."),
+    "motion_speed": (float, "1.0", "How fast camera and objects move; 0: nothing moves."),
+}
+"""Parameter of the camera that is a launch argument -> its type, default and description."""
+
+
+def generate_launch_description() -> LaunchDescription:
+    """What `ros2 launch` asks for."""
+    share = Path(get_package_share_directory("ppd_ros"))
+    camera = Node(
+        package="ppd_ros",
+        executable="sim_camera_node",
+        namespace="camera",
+        parameters=[
+            {
+                name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+                for name, (kind, _, _) in PARAMETERS.items()
+            }
+        ],
+        output="screen",
+    )
+    depth = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(share / "launch" / "depth.launch.py")),
+        launch_arguments={
+            "image_topic": "/camera/image",
+            "camera_info_topic": "/camera/camera_info",
+        }.items(),
+    )
+    # Those of depth.launch.py can be given too; this one has another default here.
+    model = DeclareLaunchArgument(
+        "model",
+        default_value="nano",
+        description="Preset or path of a checkpoint; nano was trained on scenes like these.",
+    )
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, (_, default, description) in PARAMETERS.items()
+    ]
+    return LaunchDescription([*arguments, model, camera, depth])

@@ -1,0 +1,171 @@
+"""The demo in processes of its own: what it writes, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from ppd_core.image_files import read_image
+from ppd_ros.children import Child, domain_environment, ended_children
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 120.0
+pytestmark = pytest.mark.timeout(300)
+needs_photos = pytest.mark.skipif(
+    importlib.util.find_spec("skimage") is None, reason="the photos come with scikit-image"
+)
+
+
+@pytest.fixture
+def start(tmp_path, domain_id, search_path):
+    environment = domain_environment(domain_id)
+    environment["PYTHONPATH"] = search_path(ROOT)
+    with ended_children() as children:
+
+        def start(module, *arguments, variables=None):
+            child = Child(
+                module,
+                module,
+                arguments,
+                log_folder=tmp_path,
+                environment={**environment, **(variables or {})},
+            )
+            children.append(child)
+            return child
+
+        yield start
+
+
+@pytest.fixture
+def rendering():
+    """Skips where nothing can be drawn."""
+    pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+    from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
+
+    try:
+        RgbdCamera(16, 16).close()
+    except RenderingUnavailableError as error:
+        pytest.skip(str(error))
+
+
+def test_demo_of_the_table_writes_what_it_promises(start, tmp_path, rendering):
+    out = tmp_path / "out"
+    (out / "frames").mkdir(parents=True)
+    (out / "frames" / "77.png").write_bytes(b"of a longer run")
+    demo = start(
+        "ppd_ros.demo",
+        *("-o", str(out), "--model", "tiny", "--frames", "2", "--timeout-s", str(DEADLINE_S)),
+    )
+    assert demo.wait(DEADLINE_S + 60) == 0, demo.output
+    assert sorted(path.name for path in (out / "frames").iterdir()) == ["00.png", "01.png"]
+    with PIL.Image.open(out / "demo.gif") as animation:
+        assert animation.n_frames == 2
+        assert animation.size == read_image(out / "frames" / "00.png").shape[1::-1]
+    for name in ("cloud", "truth"):
+        assert (out / f"{name}.ply").read_bytes().startswith(b"ply\nformat binary_little_endian")
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["against_truth"]["frames"] == 2
+    assert 0 < summary["against_truth"]["absrel"] < 10
+    assert 0 <= summary["against_truth"]["delta1"] <= 1
+    assert set(summary["latency_p50_p95_ms"]) == {
+        *("image", "depth", "depth_info", "points", "truth")
+    }
+    for words in ("UNTRAINED", "frames/s", "AbsRel", "fitted to each frame", "frames sent"):
+        assert words in demo.output
+
+
+def test_demo_that_cannot_render_says_what_to_install_and_what_works(start, tmp_path):
+    pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+    # The dispatcher of EGL finds no vendor's library: as on a machine without Mesa.
+    hidden = {"__EGL_VENDOR_LIBRARY_DIRS": str(tmp_path), "__EGL_VENDOR_LIBRARY_FILENAMES": ""}
+    demo = start(
+        "ppd_ros.demo",
+        *("-o", str(tmp_path / "out"), "--model", "tiny"),
+        variables=hidden,
+    )
+    assert demo.wait(DEADLINE_S) == 1
+    assert "ppd-demo: the camera ended with status 1" in demo.output
+    assert "apt install" in demo.output
+    assert "python -m ppd_ros.demo --photos" in demo.output
+    assert "Traceback" not in demo.output
+
+
+@needs_photos
+def test_demo_of_photos_writes_what_it_promises(start, tmp_path):
+    out = tmp_path / "new" / "folder"
+    demo = start(
+        "ppd_ros.demo",
+        *("-o", str(out), "--photos", "chelsea", "--frames", "2"),
+        *("--model", "tiny", "--timeout-s", str(DEADLINE_S)),
+    )
+    assert demo.wait(DEADLINE_S + 30) == 0, demo.output
+    photo_and_depth = read_image(out / "chelsea.png")
+    assert photo_and_depth.shape == (300, 902, 3)
+    assert read_image(out / "chelsea_side.png").std() > 1
+    assert (out / "chelsea.ply").read_bytes().startswith(b"ply\nformat binary_little_endian")
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["frames_complete"] >= 2
+    assert summary["photos"][0]["photo"] == "chelsea"
+    assert "UNTRAINED" in summary["note"]
+    assert "UNTRAINED" in demo.output
+    assert "It is not depth" in demo.output
+    assert "frames/s" in demo.output
+    assert "node:   frames: " in demo.output
+    assert "camera: " in demo.output
+
+
+@needs_photos
+def test_demo_that_cannot_work_shows_why(start, tmp_path):
+    demo = start(
+        "ppd_ros.demo",
+        *("-o", str(tmp_path / "out"), "--photos", "chelsea", "--model", "no-such-model"),
+        *("--timeout-s", str(10 * DEADLINE_S)),  # It need not wait for the recorder's time.
+    )
+    assert demo.wait(DEADLINE_S) == 1
+    assert "ppd-demo: the node is not configured" in demo.output
+    assert "cannot configure: unknown model 'no-such-model'" in demo.output
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_demo_ends_with_1_when_it_cannot_write(start, tmp_path):
+    (tmp_path / "file").write_text("")
+    demo = start("ppd_ros.demo", "-o", str(tmp_path / "file" / "out"))
+    assert demo.wait(DEADLINE_S) == 1
+    assert "ppd-demo: " in demo.output
+    assert "Traceback" not in demo.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-o", "/proc"), "ppd-demo: "),
+        (("--rate-hz", "0"), "must be in (0, 1000] a second, got 0"),
+    ],
+)
+def test_demo_refuses_what_it_cannot_use_in_one_line(start, tmp_path, arguments, words):
+    demo = start("ppd_ros.demo", *arguments)
+    assert demo.wait(DEADLINE_S) in (1, 2)
+    assert words in demo.output
+    assert "Traceback" not in demo.output
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of a terminal")
+@needs_photos
+def test_demo_stopped_by_ctrl_c_leaves_no_process(start, tmp_path):
+    demo = start("ppd_ros.demo", "-o", str(tmp_path / "out"), "--photos")
+    deadline_s = time.monotonic() + DEADLINE_S
+    children: list[str] = []
+    while len(children) < 3:
+        assert demo.status is None and time.monotonic() < deadline_s, demo.output
+        time.sleep(0.02)
+        children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    demo.send(signal.SIGINT)
+    assert demo.wait(DEADLINE_S) == 130
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
