@@ -191,7 +191,7 @@ PRESETS: dict[str, PipelineConfig] = {
             hidden_size=192, depth=8, num_heads=3, semantics_dim=512, prediction="x0"
         ),
         prompt=PromptConfig(kind="nano", size="nano"),
-        preprocess=PreprocessConfig(processing_area=192 * 144),
+        preprocess=PreprocessConfig(processing_area=128 * 96),
     ),
     # Untrained: for tests, and for seeing the whole way through the house on any machine.
     "tiny": PipelineConfig(

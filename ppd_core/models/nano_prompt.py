@@ -37,7 +37,7 @@ class NanoPrompt(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         half, quarter, eighth = STEM_WIDTHS
-        self.stem = nn.Sequential(_Down(3, half), _Down(half, quarter), _Residual(quarter))
+        self.stem = nn.Sequential(_Down(3 + 2, half), _Down(half, quarter), _Residual(quarter))
         self.to_eighth = nn.Sequential(_Down(quarter, eighth), _Residual(eighth))
         self.to_tokens = nn.Conv2d(eighth, TOKEN_WIDTH, 3, stride=2, padding=1)
         self.blocks = nn.ModuleList(_Block() for _ in range(NUM_BLOCKS))
@@ -74,8 +74,8 @@ class NanoPrompt(nn.Module):
     def _features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, N, TOKEN_WIDTH) at 1/16 and detail (B, DETAIL_WIDTH, h/4, w/4)."""
         # Channels last: twice as fast on a CPU, and what the tensor cores of a GPU want.
-        image = imagenet_normalize(image).contiguous(memory_format=torch.channels_last)
-        quarter = self.stem(image)
+        image = torch.cat([imagenet_normalize(image), position_channels(image)], dim=1)
+        quarter = self.stem(image.contiguous(memory_format=torch.channels_last))
         eighth = self.to_eighth(quarter)
         grid = self.to_tokens(eighth)
         rows, cols = grid.shape[-2:]
@@ -87,6 +87,20 @@ class NanoPrompt(nn.Module):
         grid = tokens.transpose(1, 2).unflatten(-1, (rows, cols)).to(eighth.dtype)
         decoded = self.up_quarter(self.up_eighth(grid, eighth), quarter)
         return tokens, F.gelu(self.detail(decoded))
+
+
+def position_channels(image: Tensor) -> Tensor:
+    """Each pixel's place in the image: the floor is at the bottom, and RoPE knows no bottom.
+
+    Returns:
+        (B, 2, h, w) for (B, 3, h, w): column and row, -1 to 1 from border to border.
+    """
+    rows, cols = (
+        torch.linspace(-1, 1, side, device=image.device, dtype=image.dtype)
+        for side in image.shape[-2:]
+    )
+    grid = torch.stack(torch.meshgrid(rows, cols, indexing="ij")[::-1])
+    return grid.expand(len(image), -1, -1, -1)
 
 
 class _Norm(nn.GroupNorm):

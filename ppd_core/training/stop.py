@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM, kept until the step is done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from types import FrameType
+
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE_S = 5.0
+"""A signal again after this long ends the program at once. Not sooner: `timeout` and terminals
+send one twice."""
+
+
+class StopSignals:
+    """While it is open, a first signal does not end the program; `received` tells of it.
+
+    Args:
+        accelerator: knows the other processes of a distributed run.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._number = 0
+        self._since_s = 0.0
+
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.signal(number, self._keep) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _keep(self, number: int, _frame: FrameType | None) -> None:
+        if not self._number:
+            self._number, self._since_s = number, time.monotonic()
+        elif time.monotonic() - self._since_s > PATIENCE_S:
+            self._restore()
+            os.kill(os.getpid(), number)
+
+    def received(self) -> int:
+        """The signal that came to any of the processes, or 0; all must ask."""
+        if self._accelerator.num_processes == 1:
+            return self._number
+        return max(gather_object([self._number]))
