@@ -19,10 +19,10 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	  { echo "Python 3.10 or newer is needed, got $$($(PYTHON) --version); set PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ros,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ros,sim,train,data,dev]'
 	@touch $(STAMP)
 
-demo: $(STAMP)  ## photos through camera, node and recorder over ROS 2, into out/demo
+demo: $(STAMP)  ## a simulated table through camera, node and recorder over ROS 2, into out/demo
 	$(BIN)/python -m ppd_ros.demo -o out/demo
 
 test: $(STAMP)  ## all tests
