@@ -8,7 +8,6 @@ distance. Interrupted and run again, it continues: what is trained stays.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -31,9 +30,10 @@ from ppd_core.config import config_from_json
 from ppd_core.device import resolve_device
 from ppd_core.training.checkpoints import list_checkpoints, step_of
 from ppd_core.training.config import TrainConfig
+from ppd_core.training.run import plain
 from ppd_core.training.setup import EXPORT_NAMES
 from ppd_core.training.targets import depth_target
-from ppd_core.training.train import json_ready, train
+from ppd_core.training.train import train
 
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Images (B, 3, h, w), truth and mask (B, h, w) -> relative depth (B, h, w)."""
@@ -142,7 +142,7 @@ def run_of(config: TrainConfig, output: Path) -> Path:
     """
     if found := list_checkpoints(output):
         old = json.loads((found[-1] / "state.json").read_text())["config"]
-        _require_same(output, old, json_ready(dataclasses.asdict(config)))
+        _require_same(output, old, plain(config))
     is_done = bool(found) and step_of(found[-1]) >= config.steps
     if not is_done and (signal_number := train(config, output, resume=True)):
         raise InterruptedRunError(signal_number)
@@ -151,7 +151,7 @@ def run_of(config: TrainConfig, output: Path) -> Path:
 
 def vae_run(config: TrainConfig, path: Path, device: torch.device) -> Path:
     """The same for the VAE, whose training is short and starts anew."""
-    wanted = json_ready(dataclasses.asdict(config))
+    wanted = plain(config)
     if path.exists():
         _require_same(path.parent, json.loads(read_note(path)), wanted)
     else:

@@ -33,7 +33,7 @@ UNTRAINED = (
 )
 NO_CAMERA = (
     "ppd-demo: --photos shows photos instead, and needs no rendering: "
-    "python -m ppd_ros.demo --photos"
+    f"{sys.executable} -m ppd_ros.demo --photos"
 )
 
 

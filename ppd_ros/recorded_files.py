@@ -83,7 +83,9 @@ def write_against_truth(frames: Sequence[Frame], folder: Path, model: str) -> di
     panels = [truth_panels.draw_panel(each, model) for each in compared]
     (folder / "frames").mkdir(exist_ok=True)
     for old in (folder / "frames").glob("*.png"):
-        old.unlink()  # A longer run before this one would leave its end behind.
+        # A longer run before this one would leave its end behind. Other pictures are not ours.
+        if old.stem.isdecimal():
+            old.unlink()
     for number, panel in enumerate(panels):
         write_png(folder / "frames" / f"{number:02}.png", panel)
     times_s = [Time.from_msg(f.messages["image"].header.stamp).nanoseconds / 1e9 for f in frames]

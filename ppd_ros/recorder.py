@@ -59,9 +59,9 @@ class Recorder(Node):
     ) -> None:
         super().__init__("recorder", **node_options)
         self._names = set(names)
-        self._min_frames = min_frames
+        self._min_frames = max(min_frames, 1)  # Without any there is nothing to write.
         self._topics = TRUTH_TOPICS if has_truth else TOPICS
-        self._num_kept = min_frames if has_truth else 0
+        self._num_kept = self._min_frames if has_truth else 0
         self._waiting: dict[int, Frame] = {}
         self._arrivals_s: list[float] = []
         self.num_images = 0

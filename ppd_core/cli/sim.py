@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,10 +64,9 @@ def run(args: argparse.Namespace) -> int:
         The exit status: 0 the data set is complete, 1 it broke off, 2 nothing could run; the
         reason is a line on stderr.
     """
-    try:
-        import mujoco  # noqa: F401
-    except ImportError:
-        _say("simulation needs MuJoCo: pip install 'ppd_ros[sim]'")
+    missing = [name for name in ("mujoco", "webdataset") if find_spec(name) is None]
+    if missing:
+        _say(f"simulation needs {' and '.join(missing)}: pip install 'ppd_ros[sim]'")
         return 2
     from ppd_core.sim.camera import RenderingUnavailableError
     from ppd_core.sim.generate import GenerationError
@@ -80,15 +80,17 @@ def run(args: argparse.Namespace) -> int:
     except GenerationError as error:
         _say(str(error))
         return 1
-    frames_per_s = result.frames_written / result.seconds
     print(f"{config.count} frames: {args.output}")
     if result.frames_written:
-        print(f"{result.frames_written} written now, {frames_per_s:.1f} frames/s")
+        print(f"{result.frames_written} written now, {result.frames_per_s:.1f} frames/s")
     if args.json is not None:
         try:
             _write_json(args.json, config, args.processes, result)
         except ValueError as error:
             _say(str(error))
+            return 1
+        except OSError as error:
+            _say(f"cannot write {args.json}: {error.strerror}")
             return 1
     return 0
 
@@ -148,7 +150,7 @@ def _write_json(
     options += f" --views-per-scene {config.views_per_scene}"
     processes = processes or os.cpu_count()
     figures = {
-        "frames_per_s": round(result.frames_written / result.seconds, 2),
+        "frames_per_s": round(result.frames_per_s, 2),
         "frames": result.frames_written,
         "seconds": round(result.seconds, 2),
         "processes": processes,

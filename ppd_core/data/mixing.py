@@ -134,8 +134,9 @@ def _block(
 def _counts(weights: tuple[float, ...], count: int) -> list[int]:
     """How many of the first `count` samples are each source's; they sum to `count`."""
     total = math.fsum(weights)
-    ends = range(1, len(weights))
-    bounds = [math.floor(count * math.fsum(weights[:end]) / total) for end in ends]
+    parts = (math.fsum(weights[:end]) for end in range(1, len(weights)))
+    # count * total / total may round to less: a last source without weight would get a sample.
+    bounds = [count if part == total else math.floor(count * part / total) for part in parts]
     return [high - low for low, high in pairwise([0, *bounds, count])]
 
 

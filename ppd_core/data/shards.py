@@ -59,7 +59,7 @@ def shard_name(index: int) -> str:
 
 
 def list_shards(source: str | Path | Sequence[str]) -> list[str]:
-    """Find the shards that are meant, in sorted order.
+    """Find the shards that are meant: a folder's in sorted order, others as they are named.
 
     Args:
         source: a folder of `shard-*.tar`; a path or URL, where braces count
@@ -151,7 +151,9 @@ def _read_shard(url: str) -> Iterator[dict[str, Any]]:
     try:
         yield from tarfile_samples([{"url": url}])
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise ValueError(f"cannot read shard {url}: {error.args[0]}") from error
+        # WebDataset adds to the arguments, so str() would be more than the reason.
+        reason = getattr(error, "strerror", None) or error.args[0]
+        raise ValueError(f"cannot read shard {url}: {reason}") from error
 
 
 def write_shard(path: str | Path, samples: Iterable[DepthSample]) -> int:
@@ -220,7 +222,7 @@ def decode_sample(files: dict[str, Any]) -> DepthSample:
             millimetres = _decode_png(files["sensor.png"], cv2.IMREAD_UNCHANGED)
             sensor_depth = millimetres.astype(np.float32) / np.float32(1000)
             sensor_depth[millimetres == 0] = np.nan
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise ValueError(f"sample {key} is broken: {error}") from error
     return DepthSample(key, np.ascontiguousarray(image), depth, sensor_depth, camera)
 
@@ -246,7 +248,8 @@ def _encode_png(array: np.ndarray) -> bytes:
 
 
 def _decode_png(data: bytes, mode: int) -> np.ndarray:
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    # OpenCV refuses an empty buffer with an error of its own.
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), mode) if data else None
     if array is None:
         raise ValueError("not a PNG image")
     return array

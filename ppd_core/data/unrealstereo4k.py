@@ -1,9 +1,10 @@
 """UnrealStereo4K: stereo pairs of nine Unreal Engine scenes, 3840 x 2160.
 
 Sources: https://github.com/fabiotosi92/SMD-Nets, README.md and filenames/ (folders, scene 00008
-is the test scene), lib/data/ (infinite disparity is not valid), issue 8 (what the two lines of an
-extrinsics file are), issue 15 (the baseline, 0.2 m indoors and 0.5 m outdoors, is in them). That
-0 is sky is how the published training code of Pixel-Perfect Depth reads it.
+is the test scene), lib/data/ (infinite disparity is not valid), and that repository's issues 8
+(what the two lines of an extrinsics file are) and 15 (the baseline, 0.2 m indoors and 0.5 m
+outdoors, is in them). That 0 is sky is how the published training code of Pixel-Perfect Depth
+reads it.
 """
 
 from __future__ import annotations

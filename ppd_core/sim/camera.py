@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from types import TracebackType
 from typing import Any
 
@@ -36,7 +38,7 @@ _ENCODED = np.round(255 * (np.arange(16 * 255 + 1) / (16 * 255)) ** (1 / _ENCODI
 
 
 class RenderingUnavailableError(RuntimeError):
-    """This system cannot draw off screen; the message says what to install."""
+    """This system cannot draw off screen, or not that size; the message says what helps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,7 @@ class RgbdCamera:
 
         Raises:
             RuntimeError: the camera is closed.
+            RenderingUnavailableError: the driver cannot draw frames of this size.
         """
         if self._gl is None:
             raise RuntimeError("the camera is closed")
@@ -164,7 +167,13 @@ class RgbdCamera:
         size.offwidth, size.offheight = self._render_size
         # With multisampling, depth would be that of a sample beside the pixel's centre.
         scene.model.vis.quality.offsamples = 0
-        context = mujoco.MjrContext(scene.model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        try:
+            context = mujoco.MjrContext(scene.model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        except mujoco.FatalError as error:
+            raise RenderingUnavailableError(
+                f"cannot draw frames of {self._width} x {self._height} pixels ({error}): "
+                "take smaller ones"
+            ) from error
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
         context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
         drawing = mujoco.MjvScene(scene.model, scene.model.ngeom + _SPARE_GEOMS)
@@ -230,6 +239,10 @@ def _open_gl(width: int, height: int) -> Any:
     if sys.platform.startswith("linux"):
         # MuJoCo's own default is a window, which servers and containers do not have.
         os.environ.setdefault("MUJOCO_GL", "egl")
+        # Mesa and PyTorch's compiler each bring an LLVM. With Mesa's loaded first, loading the
+        # other, as any torch optimizer does, ends the process with a segmentation fault.
+        with suppress(ImportError):
+            import_module("triton")
     backend = os.environ.get("MUJOCO_GL", "")
     try:
         if backend.lower() == "egl":

@@ -59,6 +59,9 @@ _OPEN_ENDED = (
 class DepthSensorConfig:
     """One strength for each fault; the defaults are like a good sensor of 50 mm baseline.
 
+    Dark, shiny and grazing holes come in patches, and blending those pulls their chance away from
+    a half: 0, 0.5 and 1 are exact, 0.2 makes 7 % of holes and 0.8 makes 94 %.
+
     Args:
         min_depth_m: nothing nearer is seen; 0 = no limit.
         max_depth_m: nothing farther is seen; inf = no limit.
@@ -287,7 +290,7 @@ def _is_unmatched(
 
 
 def _patchy_noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise in [0, 1): neighbours share their fate."""
+    """Smooth noise in [0, 1), most often near 0.5: neighbours share their fate."""
     height, width = shape
     coarse = rng.random((-(-height // _PATCH_PX), -(-width // _PATCH_PX)), dtype=np.float32)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -26,7 +26,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from ppd_core.data.shards import DepthSample, shard_name, write_shard
-from ppd_core.sim.dataset import DatasetConfig, write_manifest
+from ppd_core.sim.dataset import MANIFEST_NAME, DatasetConfig, write_manifest
 from ppd_core.sim.depth_sensor import DepthSensorConfig, sense_depth
 from ppd_core.sim.scenes import build_scene, draw_views
 
@@ -59,6 +59,11 @@ class GenerationResult:
     frames_found: int
     seconds: float
 
+    @property
+    def frames_per_s(self) -> float:
+        """Frames written a second, with the start of the processes."""
+        return self.frames_written / self.seconds
+
 
 def generate(
     folder: str | Path,
@@ -80,7 +85,7 @@ def generate(
 
     Raises:
         ValueError: the folder is not writable, holds another data set, or another run is at it.
-        RenderingUnavailableError: this machine cannot render.
+        RenderingUnavailableError: this machine cannot render, or not frames of this size.
         GenerationError: a process died, or the disk failed.
         KeyboardInterrupt: after all processes have stopped and unfinished shards are removed.
     """
@@ -89,7 +94,11 @@ def generate(
         raise ValueError(f"processes must be >= 1, got {processes}")
     folder = Path(folder)
     with _locked(folder):
-        write_manifest(folder, config)
+        try:
+            write_manifest(folder, config)
+        except OSError as error:
+            name = folder / MANIFEST_NAME
+            raise GenerationError(f"cannot write {name}: {error.strerror}") from error
         _remove_unfinished(folder)
         missing = [
             index
@@ -149,7 +158,8 @@ def _write_missing(
         processes, spawn, initializer=_start_worker, initargs=(folder, config, stop, frames)
     )
     try:
-        waiting = {executor.submit(_write_one, index) for index in missing}
+        with _interrupts_held():
+            waiting = {executor.submit(_write_one, index) for index in missing}
         while waiting:
             done, waiting = wait(waiting, _PROGRESS_INTERVAL_S, FIRST_COMPLETED)
             for future in done:
@@ -163,6 +173,23 @@ def _write_missing(
     finally:
         stop.set()
         executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that never get the terminal's Ctrl-C; ours comes when the block ends.
+
+    It reaches the whole group, but the parent alone decides, by `stop`. A worker that ignored it
+    by itself would do so only after seconds of imports, and until then end in a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass
@@ -187,8 +214,7 @@ def _start_worker(
     folder: Path, config: DatasetConfig, stop: Event, frames: Synchronized[int]
 ) -> None:
     global _worker
-    # Ctrl-C reaches the whole group; the parent alone decides, by `stop`.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_interrupts_held` cannot hold it
     cv2.setNumThreads(1)  # the processes share the cores already
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = _Worker(folder, config, stop, frames)
@@ -207,6 +233,8 @@ def _write_one(index: int) -> None:
 
     worker = _worker
     assert worker is not None, "runs in a started worker"
+    if worker.stop.is_set():
+        raise _StoppedError
     if worker.camera is None:
         worker.camera = RgbdCamera(worker.config.width, worker.config.height)
     path = worker.folder / shard_name(index)

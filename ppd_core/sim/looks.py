@@ -121,7 +121,7 @@ class Looks:
     ) -> None:
         rng = self._rng
         at = rng.uniform(low, high)
-        # Over the scene rather than in a far corner, where every shadow would be yards long.
+        # Over the scene rather than in a far corner, where every shadow would be metres long.
         at[:2] = focus[:2] + (at[:2] - focus[:2]) * rng.uniform(0.2, 0.8)
         at[2] = high[2] - rng.uniform(0.05, 0.4)
         is_sun = rng.random() < 0.3

@@ -18,6 +18,7 @@ _STREAM = 7
 """Keeps these draws apart from those that made the scene of the same seed."""
 _TREMOR_CYCLES = np.array([3, 5, 8])
 _PATH_SAMPLES, _LIFT_SAMPLES = 40, 40
+_SWING_HALVINGS = 6  # With fewer, a camera close to furniture would not move at all.
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class MovingScene:
 
     def _find_room(self) -> None:
         """Halve the swing until the camera's path is in the open and nothing stands before it."""
-        for _ in range(4):
+        for _ in range(_SWING_HALVINGS):
             poses = [self._camera_at(p) for p in np.arange(_PATH_SAMPLES) / _PATH_SAMPLES]
             if all(self._is_open(pose) for pose in poses):
                 return

@@ -110,6 +110,9 @@ def draw_view(
 
     Returns:
         The first candidate that fits; after many misses, the one with the most room before it.
+
+    Raises:
+        RuntimeError: every candidate lay outside the rule's box or in something.
     """
     best, best_room = None, -1.0
     for _ in range(_TRIES):

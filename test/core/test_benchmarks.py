@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("webdataset", reason="shards need webdataset")
+
 from ppd_core import DepthPipeline, Intrinsics
 from ppd_core.config import PipelineConfig, PreprocessConfig, PromptConfig, SpDitConfig
 from ppd_core.data.shards import DepthSample, shard_name, write_shard
@@ -128,6 +130,7 @@ def test_too_few_held_out_frames_are_an_error(benchmark, frames):
 
 
 def test_ablation_trains_measures_and_goes_on(benchmark, frames, tmp_path, monkeypatch):
+    pytest.importorskip("accelerate", reason="training needs accelerate")
     ablation = benchmark("ablation")
     configs = {"--config": "flow", "--twin-config": "regression"}
     words = []

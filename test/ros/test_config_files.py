@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 import yaml
 
-from ppd_ros.sim_camera_node import FRAME_ID
+from ppd_ros.sim_camera_node import FRAME_ID, SPECS
 
-RVIZ = Path(__file__).parents[2] / "config" / "ppd.rviz"
+ROOT = Path(__file__).parents[2]
+RVIZ = ROOT / "config" / "ppd.rviz"
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +32,19 @@ def test_rviz_shows_the_points_in_their_colours(displays):
     assert display["Topic"]["Reliability Policy"] == "Reliable"
     assert display["Color Transformer"] == "RGB8"
     assert all(shown["Enabled"] for shown in displays.values())
+
+
+def test_launch_arguments_of_the_simulated_camera_are_its_parameters():
+    """Read, not run: where ROS comes from wheels there is no `launch`."""
+    tree = ast.parse((ROOT / "launch" / "sim.launch.py").read_text(encoding="utf-8"))
+    table = next(
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "PARAMETERS"
+    )
+    specs = {spec.name: spec for spec in SPECS}
+    for key, value in zip(table.keys, table.values, strict=True):
+        kind, default, _ = value.elts
+        spec = specs[key.value]
+        assert kind.id == type(spec.default).__name__
+        assert default.value == str(spec.default)

@@ -14,6 +14,7 @@ import pytest
 
 from ppd_core.image_files import read_image
 from ppd_ros.children import Child, domain_environment, ended_children
+from ppd_ros.demo import TABLE_SEED
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
@@ -59,12 +60,14 @@ def test_demo_of_the_table_writes_what_it_promises(start, tmp_path, rendering):
     out = tmp_path / "out"
     (out / "frames").mkdir(parents=True)
     (out / "frames" / "77.png").write_bytes(b"of a longer run")
+    (out / "frames" / "mine.png").write_bytes(b"of the user")
     demo = start(
         "ppd_ros.demo",
         *("-o", str(out), "--model", "tiny", "--frames", "2", "--timeout-s", str(DEADLINE_S)),
     )
     assert demo.wait(DEADLINE_S + 60) == 0, demo.output
-    assert sorted(path.name for path in (out / "frames").iterdir()) == ["00.png", "01.png"]
+    names = sorted(path.name for path in (out / "frames").iterdir())
+    assert names == ["00.png", "01.png", "mine.png"]
     with PIL.Image.open(out / "demo.gif") as animation:
         assert animation.n_frames == 2
         assert animation.size == read_image(out / "frames" / "00.png").shape[1::-1]
@@ -81,6 +84,13 @@ def test_demo_of_the_table_writes_what_it_promises(start, tmp_path, rendering):
         assert words in demo.output
 
 
+def test_table_of_the_demo_is_none_that_models_are_trained_on():
+    pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+    from ppd_core.sim.scenes import HELD_OUT_SEEDS
+
+    assert TABLE_SEED in HELD_OUT_SEEDS
+
+
 def test_demo_that_cannot_render_says_what_to_install_and_what_works(start, tmp_path):
     pytest.importorskip("mujoco", reason="the simulator needs mujoco")
     # The dispatcher of EGL finds no vendor's library: as on a machine without Mesa.
@@ -93,7 +103,7 @@ def test_demo_that_cannot_render_says_what_to_install_and_what_works(start, tmp_
     assert demo.wait(DEADLINE_S) == 1
     assert "ppd-demo: the camera ended with status 1" in demo.output
     assert "apt install" in demo.output
-    assert "python -m ppd_ros.demo --photos" in demo.output
+    assert "-m ppd_ros.demo --photos" in demo.output
     assert "Traceback" not in demo.output
 
 

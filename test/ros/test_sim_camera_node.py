@@ -26,7 +26,7 @@ from ppd_core.sim.motion import MovingScene
 from ppd_core.sim.scenes import SCENE_KINDS
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60.0
+DEADLINE_S = 90.0
 TOPICS = {"image": Image, "camera_info": CameraInfo, "depth_in": Image, "truth": Image}
 SEED, WIDTH, HEIGHT = 900_000_007, 64, 48
 
@@ -146,7 +146,7 @@ def test_frames_come_at_a_steady_rate_and_show_motion(world, start, camera):
     periods = np.diff(times_s) * rate_hz
     # On a starved machine ticks come late or not at all. But those after a late one come on the
     # grid of the rate again, so the lateness does not add up.
-    assert np.median(periods) == pytest.approx(1.0, abs=0.1)
+    assert np.median(periods) == pytest.approx(1.0, abs=0.25)
     assert np.quantile(np.abs(periods - np.rint(periods)), 0.25) < 0.05
     first, last = (image_to_depth(f["truth"]) for f in (frames[0], frames[-1]))
     assert not np.array_equal(first, last)
@@ -215,6 +215,15 @@ def test_machine_that_cannot_render_is_told_in_one_sentence(start, tmp_path):
     assert "apt" in node.output
     assert "libegl" in node.output
     assert "Traceback" not in node.output
+
+
+def test_size_that_cannot_be_drawn_is_told_at_the_start(add_node, camera, monkeypatch):
+    def render(*arguments):
+        raise RenderingUnavailableError("cannot draw frames of this size")
+
+    monkeypatch.setattr(RgbdCamera, "render", render)
+    with pytest.raises(ValueError, match="cannot draw frames of this size"):
+        add_node()
 
 
 def test_missing_mujoco_is_told_in_one_sentence(search_path, domain_id):

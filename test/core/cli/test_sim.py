@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-pytest.importorskip("mujoco")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+pytest.importorskip("webdataset", reason="shards need webdataset")
 
 from ppd_core.cli import main
+from ppd_core.cli import sim as sim_module
 from ppd_core.sim import generate as generate_module
 from ppd_core.sim.camera import RenderingUnavailableError
 from ppd_core.sim.dataset import DatasetConfig
@@ -155,10 +159,25 @@ def test_command_of_held_out_figures_can_be_given_again(sim_generate: Run):
     assert "--seed" not in command
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_full_disk_under_the_json_is_one_line(
+    sim_generate: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    @contextmanager
+    def on_full_disk(path: Path) -> Iterator[BinaryIO]:
+        with open("/dev/full", "wb", buffering=0) as stream:
+            yield stream
+
+    monkeypatch.setattr(sim_module, "atomic_write", on_full_disk)
+    assert sim_generate("--count", "40", "--seed", "7", "--json", "figures.json") == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "ppd sim: cannot write figures.json: No space left on device"
+
+
 def test_no_rate_is_claimed_where_nothing_was_written(
     sim_generate: Run, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ):
-    recorder.result = GenerationResult(frames_written=0, frames_found=40, seconds=0.1)
+    recorder.result = GenerationResult(frames_written=0, frames_found=40, seconds=0.0)
     assert sim_generate("--count", "40", "--seed", "7", "--json", "figures.json") == 1
     captured = capsys.readouterr()
     assert captured.out == "40 frames: out\n"
@@ -166,11 +185,15 @@ def test_no_rate_is_claimed_where_nothing_was_written(
     assert not Path("figures.json").exists()
 
 
-def test_missing_mujoco_is_one_sentence(
-    sim_generate: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("package", ["mujoco", "webdataset"])
+def test_missing_package_is_one_sentence(
+    sim_generate: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    package: str,
 ):
-    monkeypatch.setitem(sys.modules, "mujoco", None)
+    monkeypatch.setitem(sys.modules, package, None)
     assert sim_generate("--count", "40", "--seed", "7") == 2
     assert capsys.readouterr().err == (
-        "ppd sim: simulation needs MuJoCo: pip install 'ppd_ros[sim]'\n"
+        f"ppd sim: simulation needs {package}: pip install 'ppd_ros[sim]'\n"
     )

@@ -22,6 +22,7 @@ from ppd_core.data.urbansyn import read_exr
 from ppd_core.data.vkitti2 import ALL_VARIATIONS, CAMERAS, SCENES, TRAIN_VARIATIONS
 
 RED = (200, 30, 10)  # RGB
+H5PY_REASON = "Hypersim's files need h5py"
 NOMINAL_LENS = np.diag([np.tan(np.pi / 6), np.tan(np.pi / 6) * 0.75, -1.0])
 
 
@@ -252,7 +253,7 @@ def test_urbansyn_refuses_a_camera_file_without_a_lens(urbansyn_root):
 
 
 def write_hypersim(root: Path, lens: np.ndarray, distance: np.ndarray) -> None:
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason=H5PY_REASON)
     columns = [f"M_cam_from_uv_{i}{j}" for i in range(3) for j in range(3)]
     with (root / "metadata_camera_parameters.csv").open("w", newline="") as stream:
         table = csv.writer(stream)
@@ -428,6 +429,8 @@ def test_tonemap_of_a_dark_image_is_black():
     ],
 )
 def test_a_wrong_root_is_refused_at_once(tmp_path, name, first):
+    if name.startswith("hypersim"):
+        pytest.importorskip("h5py", reason=H5PY_REASON)
     with pytest.raises(ValueError) as caught:
         open_dataset(name, tmp_path)
     assert f"{tmp_path / first}; expected ROOT/" in str(caught.value)

@@ -65,8 +65,9 @@ def test_shares_are_the_weights_at_every_moment(weights):
             assert drift <= 2 + 5 * (share * (1 - share) * block / 4) ** 0.5
 
 
-def test_a_source_without_weight_never_comes():
-    sources = {mixture_index((0, 1, 0), (0, 5, 0), 1, index)[0] for index in range(200)}
+@pytest.mark.parametrize("weights", [(0, 1, 0), (0, 0.63, 0), (0, 0.81, 0)])
+def test_a_source_without_weight_never_comes(weights):
+    sources = {mixture_index(weights, (0, 5, 0), 1, index)[0] for index in range(3000)}
     assert sources == {1}
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("webdataset", reason="shards need webdataset")
+
 from ppd_core.data import shards
 from ppd_core.data.shards import (
     DepthSample,
@@ -95,13 +97,22 @@ def test_wrong_sample_is_refused(change, message):
         encode_sample(replace(make_sample(0), **change))
 
 
+def test_shard_that_went_away_is_named_with_the_reason(data_set):
+    samples = iterate_shards(data_set, seed=0, epoch=0)
+    for path in data_set.iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match=r"cannot read shard .*\.tar: No such file"):
+        next(samples)
+
+
 @pytest.mark.parametrize("name", ["image.png", "depth.npy", "camera.json"])
 def test_broken_sample_is_named(name):
     files = encode_sample(make_sample(7))
     with pytest.raises(ValueError, match=f"000000007-00 lacks {name}"):
         decode_sample({key: data for key, data in files.items() if key != name})
-    with pytest.raises(ValueError, match="000000007-00 is broken"):
-        decode_sample({**files, name: b"\x00nothing"})
+    for data in (b"\x00nothing", b""):
+        with pytest.raises(ValueError, match="000000007-00 is broken"):
+            decode_sample({**files, name: data})
 
 
 def test_same_samples_give_the_same_bytes(tmp_path):
@@ -213,7 +224,9 @@ def test_shards_are_read_from_a_command(data_set):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="WebDataset downloads by curl")
-def test_shards_are_read_over_http(data_set):
+def test_shards_are_read_over_http(data_set, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # curl would ask a proxy for it
+
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
             pass

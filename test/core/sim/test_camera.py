@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -226,6 +227,20 @@ def test_frame_follows_the_state_of_its_scene(camera):
     assert camera.render(scene, view).depth[middle] == pytest.approx(1.4, rel=1e-5)
 
 
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs PyTorch's compiler")
+def test_torch_can_train_in_a_process_that_has_drawn(camera):
+    script = """
+import torch
+from ppd_core.sim.camera import RgbdCamera
+from ppd_core.sim.scenes import build_scene, draw_views
+with RgbdCamera(32, 24) as camera:
+    scene = build_scene(21, "room")
+    camera.render(scene, draw_views(scene, 1)[0])
+torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+"""
+    subprocess.run([sys.executable, "-c", script], timeout=SUBPROCESS_TIMEOUT_S, check=True)
+
+
 def test_closed_camera_says_so(camera):
     scene = handmade('<geom type="sphere" size=".3"/>')
     made = RgbdCamera(32, 24)
@@ -233,6 +248,13 @@ def test_closed_camera_says_so(camera):
     made.close()
     with pytest.raises(RuntimeError, match="closed"):
         made.render(scene, View(np.eye(4), 40.0))
+
+
+def test_size_that_the_driver_cannot_draw_is_named(camera):
+    scene = handmade('<geom type="sphere" size=".3"/>')
+    message = "cannot draw frames of 100000 x 1 pixels"
+    with RgbdCamera(100_000, 1) as wide, pytest.raises(RenderingUnavailableError, match=message):
+        wide.render(scene, View(np.eye(4), 40.0))
 
 
 def test_unusable_size_is_named():
@@ -249,7 +271,8 @@ try:
 except RenderingUnavailableError as error:
     print(error)
 """
-    hidden = {"__EGL_VENDOR_LIBRARY_DIRS": "/nonexistent", "MUJOCO_GL": "egl"}
+    vendors = ("__EGL_VENDOR_LIBRARY_DIRS", "__EGL_VENDOR_LIBRARY_FILENAMES")
+    hidden = {**dict.fromkeys(vendors, "/nonexistent"), "MUJOCO_GL": "egl"}
     run = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, **hidden},
