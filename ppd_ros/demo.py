@@ -22,7 +22,7 @@ from ppd_ros.children import (
 from ppd_ros.photo_publisher import PHOTOS, photo_paths
 from ppd_ros.process import StopSignals
 
-DEFAULT_MODEL = "tiny"
+DEFAULT_MODEL = "nano"
 TABLE_SEED = 900_000_013
 """Of the scene: one of those that are kept for evaluation, so no model was trained on it."""
 NODE_FAILED = "cannot configure"

@@ -71,9 +71,10 @@ def random_crop_box(
     rng: np.random.Generator,
 ) -> Box:
     """A box of the aspect of `size`, its side a random share of the largest that fits."""
-    share = rng.uniform(*scale)
-    height, width = largest_box(full, size)[2:]
-    height, width = max(1, round(height * share)), max(1, round(width * share))
+    fit = rng.uniform(*scale) * min(full[0] / size[0], full[1] / size[1])
+    height, width = (
+        max(1, min(whole, round(side * fit))) for whole, side in zip(full, size, strict=False)
+    )
     top = int(rng.integers(full[0] - height + 1))
     left = int(rng.integers(full[1] - width + 1))
     return top, left, height, width

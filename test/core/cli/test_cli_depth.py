@@ -281,7 +281,10 @@ def test_depth_into_a_folder_that_cannot_be_written(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ("--model ppd-xl", "unknown model 'ppd-xl'; known presets: ppd-da2, ppd-moge2, tiny"),
+        (
+            "--model ppd-xl",
+            "unknown model 'ppd-xl'; known presets: ppd-da2, ppd-moge2, nano, tiny",
+        ),
         ("--model tiny --device warp", "device must be like 'cpu' or 'cuda:0', got 'warp'"),
     ],
 )

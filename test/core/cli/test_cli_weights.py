@@ -204,7 +204,7 @@ def test_convert_re_encodes_a_single_file(ppd_weights, da2_files, tmp_path):
     ("source", "message"),
     [
         ("tiny", "preset tiny has no published weights"),
-        ("pdp", "pdp is neither a file nor a preset; presets: ppd-da2, ppd-moge2, tiny"),
+        ("pdp", "pdp is neither a file nor a preset; presets: ppd-da2, ppd-moge2, nano, tiny"),
         ("weights", "weights is a folder, not a weight file"),
         ("ppd-moge2", "ppd_moge.pth is missing: download ppd_moge.pth from https://drive"),
     ],
