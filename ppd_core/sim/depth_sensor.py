@@ -34,6 +34,8 @@ _EDGE_STEP = 0.05
 """Neighbours that differ by more than this share of their depth are two surfaces."""
 _PATCH_PX = 4
 """Holes come in patches of about this size, as stereo matches windows and not pixels."""
+_RAGGED_PX = 1
+"""How far the borders of those patches wander."""
 _MATCH_TOLERANCE_PX = 1.0
 """Disparities that differ by less are one surface, seen aslant."""
 
@@ -58,9 +60,6 @@ _OPEN_ENDED = (
 @dataclass(frozen=True)
 class DepthSensorConfig:
     """One strength for each fault; the defaults are like a good sensor of 50 mm baseline.
-
-    Dark, shiny and grazing holes come in patches, and blending those pulls their chance away from
-    a half: 0, 0.5 and 1 are exact, 0.2 makes 7 % of holes and 0.8 makes 94 %.
 
     Args:
         min_depth_m: nothing nearer is seen; 0 = no limit.
@@ -290,10 +289,13 @@ def _is_unmatched(
 
 
 def _patchy_noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise in [0, 1), most often near 0.5: neighbours share their fate."""
+    """Uniform in [0, 1), the same over ragged patches: neighbours share their fate."""
     height, width = shape
-    coarse = rng.random((-(-height // _PATCH_PX), -(-width // _PATCH_PX)), dtype=np.float32)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    patches = rng.random((height // _PATCH_PX + 2, width // _PATCH_PX + 2), dtype=np.float32)
+    ragged_rows, ragged_cols = rng.integers(0, _RAGGED_PX + 1, (2, height, width), dtype=np.uint8)
+    rows = (np.arange(height)[:, None] + ragged_rows) // _PATCH_PX
+    cols = (np.arange(width) + ragged_cols) // _PATCH_PX
+    return patches[rows, cols]
 
 
 def _smear_edges(

@@ -157,6 +157,14 @@ def test_dark_and_shiny_surfaces_have_holes(fault, grey):
     assert 0.4 < some < 0.6
 
 
+@pytest.mark.parametrize("chance", [0.2, 0.5, 0.8])
+def test_the_chance_of_a_hole_is_the_strength(chance):
+    black = np.zeros((240, 320, 3), np.uint8)
+    holes = np.isnan(sense(flat(1), black, dark_holes=chance))
+    # 4,800 patches: one standard deviation is at most 0.008.
+    assert holes.mean() == pytest.approx(chance, abs=0.03)
+
+
 def test_holes_come_in_patches():
     black = np.zeros_like(GREY)
     holes = np.isnan(sense(flat(1), black, dark_holes=0.5))
