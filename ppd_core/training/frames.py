@@ -55,6 +55,9 @@ def cache_shards(
     Raises:
         ValueError: fewer shards than processes, or a broken shard; the message names it.
     """
+    # Before the threads do: its modules import each other, and two threads at it meet half of one.
+    import webdataset  # noqa: F401
+
     shards = list_shards(source)
     if len(shards) < world:
         raise ValueError(f"{world} processes need as many shards, got {len(shards)} in {source}")
