@@ -73,7 +73,7 @@ class NanoPrompt(nn.Module):
 
     def _features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, N, TOKEN_WIDTH) at 1/16 and detail (B, DETAIL_WIDTH, h/4, w/4)."""
-        # Channels last: twice as fast on a CPU, and what the tensor cores of a GPU want.
+        # Channels last: the layout that convolutions on a CPU and on tensor cores work in.
         image = torch.cat([imagenet_normalize(image), position_channels(image)], dim=1)
         quarter = self.stem(image.contiguous(memory_format=torch.channels_last))
         eighth = self.to_eighth(quarter)
