@@ -120,6 +120,32 @@ class Intrinsics:
         )
 
 
+ALIGNMENT_STATES: Mapping[str, str] = {
+    "constant": "scale and shift were given, not measured",
+    "fitted": "fitted to metric samples of this very frame",
+    "tied": "no samples: fitted to the frame before, whose metres are carried on",
+    "held": "this frame's samples cannot be trusted: the last good metres are carried on",
+}
+"""State of an alignment -> what it means."""
+
+ALIGNMENT_FAILURES: Mapping[str, str] = {
+    "few_samples": "too few metric samples, as of a sensor that sees nothing",
+    "wrong_unit": "the samples cannot be metres, as of metres in a millimetre image",
+    "behind_camera": "the cloud lies behind the camera",
+    "no_overlap": "the cloud lies outside the image",
+    "flat_relative_depth": "the model sees no difference of depth where the samples are",
+    "flat_samples": "the samples are all of one depth",
+    "inverted": "the samples say that near is far: scale <= 0",
+    "few_inliers": "too many samples disagree with the fit",
+    "unpaired": "no sensor message close enough in time to the image",
+    "unreadable": "the sensor's message cannot be read",
+    "no_camera": "the camera's calibration is not known, which points need",
+    "no_transform": "tf2 cannot say where the sensor was",
+    "no_tf2": "tf2 is not installed",
+}
+"""Why a frame has no metres of its own -> what it means. Each is counted by its name."""
+
+
 @dataclass(frozen=True)
 class Alignment:
     """What ties relative depth d to metres: `log(1 + z) = scale * d + shift`.
@@ -128,17 +154,66 @@ class Alignment:
         scale: a, > 0, in log-metres per unit of relative depth.
         shift: b, in log-metres.
         source: what gave it; one of the names of `alignment.source` ("constant", "depth", ...).
+        state: a key of `ALIGNMENT_STATES`.
+        scale_std, shift_std: standard deviations of the two; NaN where nothing was fitted.
+        inlier_ratio: share of the samples' weight that the fit agrees with, 0..1; NaN where
+            nothing was fitted.
+        rmse_m: root mean square error over those inliers, metres; NaN where nothing was fitted.
+        sample_count: samples given to the fit; 0 where nothing was fitted.
+        has_field: whether a local correction was added, so that scale and shift alone do not
+            give the metric depth.
     """
 
     scale: float
     shift: float
     source: str
+    state: str = "constant"
+    scale_std: float = math.nan
+    shift_std: float = math.nan
+    inlier_ratio: float = math.nan
+    rmse_m: float = math.nan
+    sample_count: int = 0
+    has_field: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"alignment scale must be finite and > 0, got {self.scale}")
         if not math.isfinite(self.shift):
             raise ValueError(f"alignment shift must be finite, got {self.shift}")
+        if self.state not in ALIGNMENT_STATES:
+            known = ", ".join(ALIGNMENT_STATES)
+            raise ValueError(f"alignment state must be one of {known}, got {self.state!r}")
+
+
+class AlignmentError(ValueError):
+    """A frame that cannot be tied to metres.
+
+    Args:
+        reason: a key of `ALIGNMENT_FAILURES`.
+        detail: what was wanted and what came, for the log.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        assert reason in ALIGNMENT_FAILURES, reason
+        super().__init__(f"{ALIGNMENT_FAILURES[reason]}: {detail}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedDepth:
+    """One frame's metres, or why there are none.
+
+    Attributes:
+        metric_depth: (H, W) float32, metres along the optical z axis, NaN where not valid; None
+            when nothing ties the frame to metres.
+        alignment: the global part of what made them; None when there is none.
+        failure: why this frame's own samples were not used; None when they were, or when none
+            were expected.
+    """
+
+    metric_depth: Tensor | None
+    alignment: Alignment | None
+    failure: AlignmentError | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +227,7 @@ class DepthResult:
         metric_depth: (H, W) float32, metres along the optical z axis, NaN where not valid;
             None without an alignment.
         alignment: what made metres of it, or None.
+        alignment_failure: why the frame's own metric samples were not used, or None.
         intrinsics: of the H x W image, or None.
         points: (H, W, 3) float32 in the optical frame (x right, y down, z forward); NaN where
             depth is not valid or the lens has no ray; None without intrinsics. Metres with an
@@ -166,6 +242,7 @@ class DepthResult:
     valid_mask: Tensor
     metric_depth: Tensor | None = None
     alignment: Alignment | None = None
+    alignment_failure: AlignmentError | None = None
     intrinsics: Intrinsics | None = None
     points: Tensor | None = None
     colors: Tensor | None = None
