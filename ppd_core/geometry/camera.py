@@ -58,6 +58,33 @@ def _cached_table(intrinsics: Intrinsics, device: str) -> Tensor:
         return torch.from_numpy(table).to(device)
 
 
+def project_points(points: Tensor, intrinsics: Intrinsics) -> Tensor:
+    """Where points appear in the image, lens distortion included; the inverse of `ray_table`.
+
+    Args:
+        points: (N, 3) float32 in the optical frame, x right, y down, z forward > 0.
+        intrinsics: of the image.
+
+    Returns:
+        (N, 2) float32, column and row in pixels, whole numbers at pixel centres; NaN where the
+        lens model folds back over itself. Not clipped to the image.
+
+    Source: cv2.projectPoints and cv2.fisheye.projectPoints (lens models).
+    """
+    xy = points[:, :2] / points[:, 2:]
+    if not intrinsics.is_distorted:
+        focal = xy.new_tensor([intrinsics.fx, intrinsics.fy])
+        return xy * focal + xy.new_tensor([intrinsics.cx, intrinsics.cy])
+    if not len(xy):
+        return xy
+    ideal = xy.cpu().numpy().astype(np.float64)
+    coefficients = np.array(intrinsics.distortion, np.float64)
+    pixels = _project(intrinsics, ideal[:, None], coefficients)[:, 0]
+    is_ray = np.linalg.norm(ideal, axis=-1) < _fold_radius(intrinsics)
+    pixels = np.where(is_ray[:, None], pixels, np.nan).astype(np.float32)
+    return torch.from_numpy(pixels).to(points.device)
+
+
 def _undistorted_rows(intrinsics: Intrinsics, rows: np.ndarray) -> np.ndarray:
     """x and y of the rays of some image rows, (rows, W, 2) float64, NaN where there is none."""
     import cv2

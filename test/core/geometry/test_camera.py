@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from ppd_core.geometry.camera import _cached_table, ray_table, read_camera_yaml
+from ppd_core.geometry.camera import (
+    _cached_table,
+    project_points,
+    ray_table,
+    read_camera_yaml,
+)
 from ppd_core.types import Intrinsics
 
 LENSES = {
@@ -236,3 +241,25 @@ def test_a_fisheye_of_an_opencv_that_takes_no_criteria_has_the_same_rays(
     monkeypatch.setattr("ppd_core.geometry.camera._opencv_version", lambda: (4, 5))
     _cached_table.cache_clear()
     torch.testing.assert_close(ray_table(camera), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "distortion"),
+    [
+        ("", ()),
+        ("plumb_bob", (-0.2, 0.05, 1e-3, -1e-3, 0.0)),
+        ("equidistant", (0.01, -0.005, 0.0, 0.0)),
+    ],
+)
+def test_projected_rays_come_back_to_their_pixels(model, distortion):
+    camera = Intrinsics(64, 48, 55, 50, 31, 24, model, distortion)
+    rays = ray_table(camera)
+    pixels = project_points((rays * 2.5).reshape(-1, 3), camera).reshape(48, 64, 2)
+    rows, cols = torch.meshgrid(torch.arange(48.0), torch.arange(64.0), indexing="ij")
+    torch.testing.assert_close(pixels, torch.stack([cols, rows], dim=-1), atol=1e-2, rtol=0)
+
+
+def test_points_beyond_the_fold_of_a_lens_have_no_pixel():
+    camera = Intrinsics(64, 48, 55, 50, 31, 24, "plumb_bob", (-0.3, 0.0, 0.0, 0.0))
+    assert torch.isnan(project_points(torch.tensor([[3.0, 0.0, 1.0]]), camera)).all()
+    assert project_points(torch.empty(0, 3), camera).shape == (0, 2)
