@@ -1,0 +1,151 @@
+"""Which surface a pixel belongs to where the sensor sees two: no depth in between.
+
+A sensor is least sure where surfaces meet: it smears, shadows and fattens borders. Inside of
+surfaces it is surer than any network. So the two share the work:
+
+1. The sensor is sure of a pixel if its neighbours continue the surface.
+2. Where it is sure, the field's depth holds as long as the two agree. Where they do not, the model
+   has overlooked something and the sensor's depth holds; unless the model sees a border right
+   here, only a little beside the sensor's: then the model decides between the two surfaces.
+3. Where it is not sure, a depth that lies between two surfaces that the sensor sees beside takes
+   that of the nearer one: whole, never a mean of both. Any other holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ppd_core.geometry.edges import EDGE_RATIO
+
+SURE_BEND = 0.05
+"""The sensor is sure where inverse depth, linear on a plane, bends by less than this share."""
+OFF_LOG = 0.03
+"""In log depth: how far the field may be from a sure sensor before it is not believed."""
+RESOLVED = 0.5
+"""The part of the jump that the model must make around a pixel to decide on its side."""
+STEPS_PX = (1, 2, 2)
+REACH_PX = sum(STEPS_PX)
+"""How far, in the sensor's pixels, the two surfaces are looked for: across what it smears."""
+_NONE = 1e4
+
+
+def settle_borders(depth: Tensor, sensor_depth: Tensor) -> Tensor:
+    """Give each pixel near the sensor's borders the depth of one surface; no host sync.
+
+    Args:
+        depth: (H, W) float32, metres > 0 along the optical z axis, from the model and its field;
+            NaN = invalid.
+        sensor_depth: (h, w) float32, metres, showing what `depth` shows, of any size; NaN,
+            infinite or <= 0 = hole.
+
+    Returns:
+        (H, W) float32, metres; NaN only where `depth` is.
+    """
+    log_depth = depth.log()
+    sensor_log = _sure_log(sensor_depth)
+    at_image = _Resampler(sensor_log.shape, depth.shape, depth.device)
+    is_seen = torch.isfinite(sensor_log)
+    near = at_image(-_most(torch.where(is_seen, -sensor_log, -_NONE), REACH_PX))
+    far = at_image(_most(torch.where(is_seen, sensor_log, -_NONE), REACH_PX))
+
+    # Where the sensor is sure. Comparisons with NaN are false.
+    sensor_here = at_image(sensor_log)
+    is_off = (sensor_here - log_depth).abs() > OFF_LOG
+    around = max(1, REACH_PX * depth.shape[1] // (2 * sensor_depth.shape[1]))
+    filled = torch.nan_to_num(log_depth, nan=0.0)
+    model_jump = _most(filled, around) + _most(-filled, around)
+    jump = far - near
+    is_border = (jump > math.log(EDGE_RATIO)) & (model_jump > RESOLVED * jump)
+    side = torch.where(log_depth - near < far - log_depth, near, far)
+    sure = torch.where(is_off, torch.where(is_border, side, sensor_here), log_depth)
+
+    # Where it is not.
+    # First what lies right beside: on a slanted surface, the ends of its range lie farther off.
+    levels = (*_beside(sensor_log, at_image), near, far)
+    level, distance = _nearest_level(log_depth, levels)
+    is_between = (near < log_depth) & (log_depth < far) & (distance > OFF_LOG)
+    unsure = torch.where(is_between, level, log_depth)
+    return torch.where(at_image(is_seen), sure, unsure).exp()
+
+
+def _sure_log(sensor_depth: Tensor) -> Tensor:
+    """(h, w) log depth where the pixel lies on a plane with its four neighbours; else NaN."""
+    is_seen = (sensor_depth > 0) & (sensor_depth < torch.inf)
+    inverse = torch.where(is_seen, 1 / sensor_depth, torch.nan)
+    framed = F.pad(inverse[None, None], (1,) * 4, mode="replicate")[0, 0]
+    across = (framed[1:-1, :-2] + framed[1:-1, 2:] - 2 * inverse).abs_()
+    down = (framed[:-2, 1:-1] + framed[2:, 1:-1] - 2 * inverse).abs_()
+    is_sure = torch.maximum(across, down) <= SURE_BEND * inverse  # False beside NaN
+    return torch.where(is_sure, -inverse.log(), torch.nan)
+
+
+def _beside(image: Tensor, at_image: _Resampler) -> Iterator[Tensor]:
+    """Of each pixel, the nearest value within reach to the left, right, above and below."""
+    for axis in (0, 1):
+        for sign in (-1, 1):
+            reached = image
+            for step in STEPS_PX:
+                # What the pixel `step` on has found is at most REACH_PX away.
+                reached = torch.where(
+                    torch.isnan(reached), _moved(reached, sign * step, axis), reached
+                )
+            yield at_image(reached)
+
+
+def _moved(image: Tensor, step: int, axis: int) -> Tensor:
+    """The image so many pixels on along an axis; what comes in at the border is NaN."""
+    padding = [0, 0, 0, 0]
+    padding[2 * (1 - axis) + (step < 0)] = abs(step)
+    start = 0 if step > 0 else -step
+    return F.pad(image, padding, value=torch.nan).narrow(axis, start, image.shape[axis])
+
+
+def _nearest_level(log_depth: Tensor, levels: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """That of the levels which is nearest to the depth, and how far it is; inf = there is none."""
+    nearest, best = log_depth, torch.full_like(log_depth, torch.inf)
+    for level in levels:
+        distance = (level - log_depth).abs_()
+        is_nearer = distance < best  # False for NaN
+        nearest = torch.where(is_nearer, level, nearest)
+        best = torch.where(is_nearer, distance, best)
+    return nearest, best
+
+
+class _Resampler:
+    """Takes of an (h, w) image, for each pixel of an H x W one, the value at its centre."""
+
+    def __init__(self, size: torch.Size, wanted: torch.Size, device: torch.device) -> None:
+        self.is_same = size == wanted
+        self.rows, self.cols = (
+            ((2 * torch.arange(new, device=device) + 1) * old) // (2 * new)
+            for old, new in zip(size, wanted, strict=True)
+        )
+
+    def __call__(self, image: Tensor) -> Tensor:
+        if self.is_same:
+            return image
+        return image.index_select(0, self.rows).index_select(1, self.cols)
+
+
+def _most(image: Tensor, reach_px: int) -> Tensor:
+    """(H, W): the greatest value within so many pixels, in rows and columns.
+
+    Max-pooling, which is ten times as slow on a CPU: windows are doubled until they are as wide.
+    """
+    for axis in (0, 1):
+        length = image.shape[axis]
+        padding = (0, 0, reach_px, reach_px) if axis == 0 else (reach_px, reach_px)
+        image = F.pad(image, padding, value=-torch.inf)
+        window, wanted = 1, 2 * reach_px + 1
+        while window < wanted:
+            step = min(window, wanted - window)
+            size = image.shape[axis] - step
+            image = torch.maximum(image.narrow(axis, 0, size), image.narrow(axis, step, size))
+            window += step
+        assert image.shape[axis] == length
+    return image
