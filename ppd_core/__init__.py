@@ -10,13 +10,14 @@ from ppd_core.config import PRESETS, PipelineConfig, preset
 from ppd_core.geometry.cloud import write_ply
 from ppd_core.image_files import read_image
 from ppd_core.pipeline import DepthPipeline
-from ppd_core.types import Alignment, DepthResult, Intrinsics
+from ppd_core.types import Alignment, AlignmentError, DepthResult, Intrinsics
 from ppd_core.version import __version__
 from ppd_core.weights import WeightsError
 
 __all__ = [
     "PRESETS",
     "Alignment",
+    "AlignmentError",
     "DepthPipeline",
     "DepthResult",
     "Intrinsics",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ppd_core import weights
 from ppd_core.alignment.affine import to_metric_depth
+from ppd_core.alignment.anchors import Anchors, geometry_anchors
 from ppd_core.config import (
     PRESETS,
     PipelineConfig,
@@ -26,10 +28,24 @@ from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject
 from ppd_core.geometry.upsample import upsample_depth
 from ppd_core.models import build_models
+from ppd_core.models.moge2 import MoGe2, MoGe2Features
 from ppd_core.models.semantics import prepare_image
 from ppd_core.preprocess import model_size, preprocess
 from ppd_core.sampler import sample
-from ppd_core.types import RELATIVE_CLOUD_OFFSET, Alignment, DepthResult, Intrinsics
+from ppd_core.types import (
+    RELATIVE_CLOUD_OFFSET,
+    AlignedDepth,
+    Alignment,
+    DepthResult,
+    Intrinsics,
+)
+
+Aligner = Callable[[Tensor, Callable[[], Anchors]], AlignedDepth]
+"""Makes metres of (H, W) relative depth; `alignment.aligner.FrameAligner` is behind most.
+
+Its second argument gives the metric samples that the prompt network itself has: MoGe-2's. Any
+other prompt has none: it raises ValueError.
+"""
 
 
 class DepthPipeline:
@@ -153,7 +169,7 @@ class DepthPipeline:
         image: np.ndarray,
         *,
         intrinsics: Intrinsics | None = None,
-        alignment: Alignment | None = None,
+        alignment: Alignment | Aligner | None = None,
         num_steps: int | None = None,
         processing_area: int | None = None,
         noise: Tensor | None = None,
@@ -164,7 +180,8 @@ class DepthPipeline:
         Args:
             image: (H, W, 3) uint8 RGB.
             intrinsics: of that image; with them the result has points.
-            alignment: what makes metres of relative depth; without it there are none.
+            alignment: what makes metres of relative depth, or a function that finds it for this
+                frame; without it there are none.
             num_steps: Euler steps, default the config's.
             processing_area: pixels at model size, default the config's.
             noise: (1, 1, h, w) starting noise at `model_size`; default fixed, so that the same
@@ -187,13 +204,18 @@ class DepthPipeline:
             model_image = preprocess(image, area).to(self.device, self.state_dtype)
             noise = self._noise(model_image, noise, generator)
         with clock.stage("prompt"):
-            semantics = self.encode(model_image)
+            semantics, features = self._encode(model_image)
         with clock.stage("sample"):
             relative_model = self.sample(model_image, semantics, noise, timesteps)[0, 0].float()
         with clock.stage("upsample"):
             relative = upsample_depth(relative_model, *image.shape[:2])
         with clock.stage("align"):
-            metric = None if alignment is None else to_metric_depth(relative, alignment)
+
+            def own_anchors() -> Anchors:
+                return self._own_anchors(features, relative, intrinsics)
+
+            aligned = _aligned(relative, alignment, own_anchors)
+            metric = aligned.metric_depth
         with clock.stage("points"):
             points = colors = None
             if intrinsics is not None:
@@ -207,7 +229,8 @@ class DepthPipeline:
             relative_depth_model=relative_model,
             valid_mask=torch.isfinite(relative if metric is None else metric),
             metric_depth=metric,
-            alignment=alignment,
+            alignment=aligned.alignment,
+            alignment_failure=aligned.failure,
             intrinsics=intrinsics,
             points=points,
             colors=colors,
@@ -240,10 +263,33 @@ class DepthPipeline:
         Returns:
             (B, h/16 * w/16, C), or None for a config without prompt.
         """
+        return self._encode(model_image)[0]
+
+    def _encode(self, model_image: Tensor) -> tuple[Tensor | None, MoGe2Features | None]:
+        """The prompt's tokens, and what MoGe-2's heads need of the same pass."""
         if "semantics" not in self.models:
-            return None
-        prepared = prepare_image(self.config.prompt, model_image)
-        return self.models["semantics"](prepared.to(self.dtype))
+            return None, None
+        encoder = self.models["semantics"]
+        prepared = prepare_image(self.config.prompt, model_image).to(self.dtype)
+        if isinstance(encoder, MoGe2):
+            features = encoder.encode(prepared)
+            return features.tokens, features
+        return encoder(prepared), None
+
+    def _own_anchors(
+        self, features: MoGe2Features | None, relative: Tensor, intrinsics: Intrinsics | None
+    ) -> Anchors:
+        """The metric samples of the prompt network's own heads."""
+        if features is None:
+            raise ValueError(
+                "metres from the prompt network need prompt kind moge2 (model ppd-moge2), got "
+                f"{self.config.prompt.kind!r}"
+            )
+        encoder = self.models["semantics"]
+        assert isinstance(encoder, MoGe2)
+        height, width = relative.shape
+        geometry = encoder.geometry(features, height, width)
+        return geometry_anchors(geometry, intrinsics)
 
     def _noise(
         self, model_image: Tensor, noise: Tensor | None, generator: torch.Generator | None
@@ -283,6 +329,16 @@ class DepthPipeline:
             return velocity_from_x_0(x_t, output, t) if is_x_0 else output
 
         return sample(velocity, noise, timesteps) + 0.5
+
+
+def _aligned(
+    relative: Tensor, alignment: Alignment | Aligner | None, own_anchors: Callable[[], Anchors]
+) -> AlignedDepth:
+    if alignment is None:
+        return AlignedDepth(None, None)
+    if isinstance(alignment, Alignment):
+        return AlignedDepth(to_metric_depth(relative, alignment), alignment)
+    return alignment(relative, own_anchors)
 
 
 @lru_cache(maxsize=8)

@@ -24,6 +24,7 @@ from ppd_core.geometry.camera import ray_table
 from ppd_core.models.sp_dit import SpDit
 from ppd_core.preprocess import preprocess
 from ppd_core.registry import REGISTRY, PublishedFile
+from ppd_core.types import AlignedDepth, AlignmentError
 from ppd_core.weights import save_checkpoint
 
 SMALL = PipelineConfig(
@@ -359,3 +360,51 @@ def test_a_bad_argument_is_refused(pipeline, image, name):
 def test_unknown_model_lists_the_presets():
     with pytest.raises(ValueError, match="unknown model 'nope'; known presets: ppd-da2"):
         DepthPipeline.from_pretrained("nope", device="cpu")
+
+
+def test_an_aligner_is_asked_once_a_frame_and_its_answer_is_the_result(pipeline, image):
+    asked = []
+
+    def aligner(relative, own_anchors):
+        asked.append(relative.shape)
+        with pytest.raises(ValueError, match="need prompt kind moge2"):
+            own_anchors()
+        return AlignedDepth(relative * 0 + 2.0, alignment_from_range(1, 3))
+
+    result = pipeline(image, alignment=aligner)
+    assert asked == [(60, 90)]
+    assert (result.metric_depth == 2).all()
+    assert result.alignment == alignment_from_range(1, 3)
+    assert result.alignment_failure is None
+
+
+def test_a_frame_that_cannot_be_aligned_has_no_metres_and_says_why(pipeline, image):
+    failure = AlignmentError("unpaired", "no message")
+    result = pipeline(image, alignment=lambda relative, own: AlignedDepth(None, None, failure))
+    assert (result.metric_depth, result.alignment) == (None, None)
+    assert result.alignment_failure is failure
+    assert torch.isfinite(result.relative_depth).all()
+
+
+def test_moge_s_encoder_runs_once_for_the_prompt_and_its_metres(full_moge2, image):
+    config = replace(
+        SMALL, model=replace(SMALL.model, semantics_dim=1024), prompt=PromptConfig("moge2")
+    )
+    models = nn.ModuleDict({"dit": SpDit(config.model), "semantics": full_moge2}).eval()
+    calls = []
+    hook = full_moge2.encoder.register_forward_hook(lambda *_: calls.append(1))
+    camera = Intrinsics.from_fov(90, 60, 60)
+    seen = []
+
+    def aligner(relative, own_anchors):
+        seen.append(own_anchors())
+        return AlignedDepth(None, None)
+
+    try:
+        DepthPipeline(config, models)(image, intrinsics=camera, alignment=aligner)
+    finally:
+        hook.remove()
+    (anchors,) = seen
+    assert len(calls) == 1
+    assert (anchors.source, anchors.height, anchors.width) == ("moge2", 60, 90)
+    assert len(anchors.depth) == 60 * 90
