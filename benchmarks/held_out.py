@@ -28,6 +28,8 @@ class HeldOutBatch:
         images: each (H, W, 3) uint8 RGB.
         depth: (B, H, W) float32, metres; +inf where nothing is.
         valid_mask: (B, H, W) bool, where depth is finite.
+        sensor_depth: (B, H, W) float32, metres, as a depth sensor saw it, NaN = hole; None in
+            shards without it.
         intrinsics: one a frame.
     """
 
@@ -35,6 +37,7 @@ class HeldOutBatch:
     depth: Tensor
     valid_mask: Tensor
     intrinsics: list[Intrinsics]
+    sensor_depth: Tensor | None
 
     def truth_at(self, height: int, width: int) -> tuple[Tensor, Tensor, list[Intrinsics]]:
         """Depth and mask, (B, height, width), and cameras; each depth is one of the frame's."""
@@ -93,6 +96,7 @@ def _samples(folder: Path) -> Iterator[DepthSample]:
 
 def _batch(samples: list[DepthSample]) -> HeldOutBatch:
     depth = torch.from_numpy(np.stack([sample.depth for sample in samples])).float()
+    sensed = [sample.sensor_depth for sample in samples if sample.sensor_depth is not None]
     names = ("width", "height", "fx", "fy", "cx", "cy")
     return HeldOutBatch(
         images=[sample.image for sample in samples],
@@ -101,6 +105,7 @@ def _batch(samples: list[DepthSample]) -> HeldOutBatch:
         intrinsics=[
             Intrinsics(**{name: sample.camera[name] for name in names}) for sample in samples
         ],
+        sensor_depth=torch.from_numpy(np.stack(sensed)) if len(sensed) == len(samples) else None,
     )
 
 
