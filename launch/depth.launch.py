@@ -14,8 +14,13 @@ from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 AS_IN_FILE = "Empty: as params_file says."
-OVERRIDES = {"model": str, "autostart": bool, "use_sim_time": bool}
-"""Launch argument that, when it is not empty, wins over the parameter file -> its type."""
+OVERRIDES = {
+    "model": ("model", str),
+    "alignment_source": ("alignment.source", str),
+    "autostart": ("autostart", bool),
+    "use_sim_time": ("use_sim_time", bool),
+}
+"""Launch argument that, when it is not empty, wins over the file -> parameter and its type."""
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -35,6 +40,17 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="Calibration of that camera (sensor_msgs/CameraInfo).",
         ),
         DeclareLaunchArgument(
+            "depth_topic",
+            default_value="/camera/aligned_depth_to_color/image_raw",
+            description="Depth image registered to the colour image (sensor_msgs/Image); "
+            "for alignment_source depth.",
+        ),
+        DeclareLaunchArgument(
+            "lidar_topic",
+            default_value="/lidar/points",
+            description="Point cloud (sensor_msgs/PointCloud2); for alignment_source lidar.",
+        ),
+        DeclareLaunchArgument(
             "params_file",
             default_value=str(share / "config" / "ppd.yaml"),
             description="Parameters of the node; copy the default one and change the copy.",
@@ -44,6 +60,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value="",
             description="Preset (ppd-da2, ppd-moge2, nano; tiny is untrained) "
             f"or the path of a checkpoint. {AS_IN_FILE}",
+        ),
+        DeclareLaunchArgument(
+            "alignment_source",
+            default_value="",
+            choices=["", "none", "constant", "depth", "lidar", "moge2"],
+            description=f"What ties depth to metres. {AS_IN_FILE}",
         ),
         DeclareLaunchArgument(
             "autostart",
@@ -86,9 +108,9 @@ def arguments() -> list[DeclareLaunchArgument]:
 def overrides(context: LaunchContext) -> dict[str, ParameterValue]:
     """The parameters that were given as launch arguments."""
     return {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, kind in OVERRIDES.items()
-        if LaunchConfiguration(name).perform(context)
+        parameter: ParameterValue(LaunchConfiguration(argument), value_type=kind)
+        for argument, (parameter, kind) in OVERRIDES.items()
+        if LaunchConfiguration(argument).perform(context)
     }
 
 
@@ -114,6 +136,8 @@ def nodes(context: LaunchContext) -> list[Node]:
             remappings=[
                 ("image", LaunchConfiguration("image_topic")),
                 ("camera_info", LaunchConfiguration("camera_info_topic")),
+                ("depth_in", LaunchConfiguration("depth_topic")),
+                ("lidar_in", LaunchConfiguration("lidar_topic")),
             ],
             ros_arguments=["--log-level", LaunchConfiguration("log_level")],
             output="screen",

@@ -41,16 +41,22 @@ def generate_launch_description() -> LaunchDescription:
         launch_arguments={
             "image_topic": "/camera/image",
             "camera_info_topic": "/camera/camera_info",
+            "depth_topic": "/camera/depth_in",
         }.items(),
     )
-    # Those of depth.launch.py can be given too; this one has another default here.
+    # Those of depth.launch.py can be given too; these have another default here.
     model = DeclareLaunchArgument(
         "model",
         default_value="nano",
         description="Preset or path of a checkpoint; nano was trained on scenes like these.",
     )
+    source = DeclareLaunchArgument(
+        "alignment_source",
+        default_value="depth",
+        description="What ties depth to metres; depth: the camera's own faulty depth sensor.",
+    )
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, (_, default, description) in PARAMETERS.items()
     ]
-    return LaunchDescription([*arguments, model, camera, depth])
+    return LaunchDescription([*arguments, model, source, camera, depth])

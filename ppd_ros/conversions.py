@@ -1,4 +1,4 @@
-"""Message <-> array: with `calibration`, the one place that knows encodings, fields and headers.
+"""Message <-> array; with `calibration` and `cloud_reading`, all that knows encodings and fields.
 
 Arrays in and out are numpy; nothing here computes depth. An array that comes out of a message may
 share its memory; a message that went in is never changed.
@@ -13,7 +13,7 @@ import numpy as np
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from ppd_core.types import Alignment
+from ppd_core.types import Alignment, AlignmentError
 
 ENCODINGS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 """Image encoding that can be read -> bytes a pixel."""
@@ -23,6 +23,7 @@ DEPTH_ENCODINGS = {"32FC1": 4, "16UC1": 2}
 POINT_STEP = 16
 """Bytes a point of the cloud: x y z and the packed colour, four of them each."""
 _POINT_OFFSETS = {"x": 0, "y": 4, "z": 8, "rgb": 12}
+_ALIGNMENT_NUMBERS = ("scale", "shift", "scale_std", "shift_std", "inlier_ratio", "rmse_m")
 
 
 def image_to_rgb(message: Image) -> np.ndarray:
@@ -197,27 +198,37 @@ def cloud_to_points(message: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
     return floats[..., :3].copy(), octets[..., [14, 13, 12]]
 
 
-def alignment_to_message(alignment: Alignment | None, header: Header) -> Any:
-    """Make a `ppd_ros/msg/Alignment` for depth that was not fitted to samples.
+def alignment_to_message(
+    alignment: Alignment | None,
+    header: Header,
+    *,
+    source: str = "none",
+    failure: AlignmentError | None = None,
+) -> Any:
+    """Make a `ppd_ros/msg/Alignment`.
 
     Args:
-        alignment: None when depth is relative: scale and shift are NaN then.
+        alignment: None when nothing ties the frame to metres: scale and shift are NaN then.
         header: of the image.
+        source: what was to tie it; "none" when depth is meant to be relative.
+        failure: why the frame's own samples were not used, or None.
 
     Raises:
         TypeError: `alignment_type()` is None.
     """
     message_type = alignment_type()
-    nan = float("nan")
+    if alignment is not None:
+        source, state = alignment.source, alignment.state
+    else:
+        state = message_type.STATE_NONE if source == "none" else message_type.STATE_LOST
     return message_type(
         header=header,
-        source=alignment.source if alignment else "none",
-        state=message_type.STATE_CONSTANT if alignment else message_type.STATE_NONE,
-        scale=alignment.scale if alignment else nan,
-        shift=alignment.shift if alignment else nan,
-        inlier_ratio=nan,
-        rmse_m=nan,
-        sample_count=0,
+        source=source,
+        state=state,
+        failure=failure.reason if failure else "",
+        **{name: float(getattr(alignment, name, "nan")) for name in _ALIGNMENT_NUMBERS},
+        sample_count=alignment.sample_count if alignment else 0,
+        has_field=alignment.has_field if alignment else False,
     )
 
 

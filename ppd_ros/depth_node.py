@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import math
 import time
@@ -12,28 +11,30 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
-from rclpy.timer import Timer
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
 
+from ppd_core.alignment.aligner import FrameAligner
 from ppd_core.pipeline import DepthPipeline
 from ppd_core.weights import WeightsError
-from ppd_ros import conversions, parameters
-from ppd_ros.diagnostics import FrameStatistics
+from ppd_ros import parameters
+from ppd_ros.anchors import check_model
+from ppd_ros.diagnostics import AlignmentStatistics, FrameStatistics
 from ppd_ros.frames import FrameProcessor, Pipeline
+from ppd_ros.metres import MakeAligner, Metres
+from ppd_ros.outputs import add_publishers
 from ppd_ros.process import leave, run_node
-from ppd_ros.topics import publish_newest, subscribe_newest
+from ppd_ros.silence import SilenceWatch
+from ppd_ros.topics import subscribe_newest
+from ppd_ros.transitions import refuse_illegal_transitions, reported
 from ppd_ros.worker import POLL_S, Abandoned, Worker, call_abandonable
 
 CLOSE_S = 1.0
 """How long the end of the process waits for the frame in hand."""
-SILENCE_S = 5.0
-"""After how long without an image the log says so."""
 
 
 def load_pipeline(settings: parameters.ModelSettings) -> DepthPipeline:
@@ -52,29 +53,16 @@ def load_pipeline(settings: parameters.ModelSettings) -> DepthPipeline:
     )
 
 
-def _reported(transition: Callable[..., TransitionCallbackReturn]) -> Callable[..., Any]:
-    """Log what a transition raises: rclpy turns it into ERROR without a word."""
-
-    @functools.wraps(transition)
-    def call(self: DepthNode, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return transition(self, state)
-        except Exception:
-            self.get_logger().error(f"{transition.__name__} raised:\n{traceback.format_exc()}")
-            raise
-
-    return call
-
-
 class DepthNode(LifecycleNode):
     """Images in; depth images, their calibration and point clouds out.
 
-    Subscribes `image` and `camera_info`; publishes `~/depth/image`, `~/depth/camera_info`,
-    `~/points` and, where colcon built the message, `~/alignment`. `configure` loads the model
-    and `cleanup` frees it; subscriptions and the worker's thread live while the node is active.
+    Subscribes `image`, `camera_info` and, by `alignment.source`, `depth_in` or `lidar_in`;
+    publishes what `outputs` lists. `configure` loads the model and `cleanup` frees it;
+    subscriptions and the worker's thread live while the node is active.
 
     Args:
         load_pipeline: makes a pipeline, which is called like `DepthPipeline`, of the settings.
+        make_aligner: makes what ties the frames to metres.
         is_ending: says that the process was asked to end, so that nobody waits for the rest.
         node_options: of `rclpy.node.Node` (`context`, `namespace`, `parameter_overrides` ...).
 
@@ -87,6 +75,7 @@ class DepthNode(LifecycleNode):
         self,
         *,
         load_pipeline: Callable[[parameters.ModelSettings], Pipeline] = load_pipeline,
+        make_aligner: MakeAligner = FrameAligner,
         is_ending: Callable[[], bool] = lambda: False,
         **node_options: Any,
     ) -> None:
@@ -94,20 +83,24 @@ class DepthNode(LifecycleNode):
         self._settings = parameters.declare(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.statistics = FrameStatistics()
+        self.alignment_statistics = AlignmentStatistics()
         self._load_pipeline = load_pipeline
+        self._make_aligner = make_aligner
         self._is_ending = is_ending
         self._pipeline: Pipeline | None = None
         self._outputs: dict[str, Any] = {}
+        self._metres: Metres | None = None
         self._processor: FrameProcessor | None = None
         self._worker: Worker[Image] | None = None
         self._inputs: list[Subscription] = []
-        self._watch: Timer | None = None
-        self._received_before = 0
-        self._is_silence_said = False
+        self._watch: SilenceWatch | None = None
         self._give_up_s = math.inf
         self._image_topic = self.resolve_topic_name("image")
         self._info_topic = self.resolve_topic_name("camera_info")
-        self._refuse_illegal_transitions()
+        refuse_illegal_transitions(self)
+        # Not in the callback of the parameters: subscribing declares parameters of its own.
+        self._settings_changed = self.create_guard_condition(self._apply_alignment)
+        self.create_service(Trigger, "~/reset_alignment", self._on_reset_alignment)
         if self.get_parameter("autostart").value:
             # Not a timer: under use_sim_time it would wait for a clock.
             self.create_guard_condition(self._autostart).trigger()
@@ -119,42 +112,41 @@ class DepthNode(LifecycleNode):
         """Whether frames are worked on."""
         return self._worker is not None
 
-    @_reported
+    @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and offer the topics; FAILURE, to be tried again, when it cannot load."""
         settings = parameters.model_settings(parameters.current_values(self))
         log = self.get_logger()
         log.info(f"loading model {settings.model}")
         try:
-            self._pipeline = call_abandonable(
-                lambda: self._load_pipeline(settings), self._is_ending
-            )
+            pipeline = call_abandonable(lambda: self._load_pipeline(settings), self._is_ending)
+            check_model(self._settings.alignment.source, pipeline)
         except Abandoned:
             log.info("loading given up: the process was asked to end")
             return TransitionCallbackReturn.FAILURE
         except (ValueError, WeightsError, OSError) as error:
-            log.error(f"cannot configure: {error}")
-            return TransitionCallbackReturn.FAILURE
+            return self._fail_to_configure(f" {error}")
         except Exception:
-            log.error(f"cannot configure:\n{traceback.format_exc()}")
-            return TransitionCallbackReturn.FAILURE
+            return self._fail_to_configure(f"\n{traceback.format_exc()}")
+        self._pipeline = pipeline
         if not getattr(self._pipeline, "is_trained", True):
             log.warning(f"model {settings.model} is UNTRAINED: what comes out is not depth")
         try:
-            self._create_publishers()
+            add_publishers(self, self._outputs)
         except (RuntimeError, ValueError) as error:  # A value in qos_overrides that is none.
-            log.error(f"cannot configure: topics cannot be offered: {error}")
             self._release()
-            return TransitionCallbackReturn.FAILURE
+            return self._fail_to_configure(f" topics cannot be offered: {error}")
         return super().on_configure(state)
 
-    @_reported
+    @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and listen."""
         super().on_activate(state)
         assert self._pipeline is not None  # The state machine sees to it.
+        alignment = self._settings.alignment
+        self._metres = Metres(self, alignment, self.alignment_statistics, self._make_aligner)
         self._processor = FrameProcessor(
-            self, self._pipeline, self._outputs, self._settings, self.statistics
+            self, self._pipeline, self._outputs, self._settings, self._metres, self.statistics
         )
         self._worker = Worker(self._processor.process, self._processor.report)
         self._worker.start()
@@ -162,11 +154,7 @@ class DepthNode(LifecycleNode):
             subscribe_newest(self, Image, "image", self._on_image),
             subscribe_newest(self, CameraInfo, "camera_info", self._on_camera_info),
         ]
-        self._received_before = self.statistics.counts["in"]
-        self._is_silence_said = False
-        self._watch = self.create_timer(
-            SILENCE_S, self._on_watch, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        self._watch = SilenceWatch(self, self._image_topic, self.statistics)
         outputs = ", ".join(p.topic_name for p in self._outputs.values())
         self.get_logger().info(
             f"active: {self._image_topic} and {self._info_topic} in; {outputs} out"
@@ -174,19 +162,19 @@ class DepthNode(LifecycleNode):
         self._processor.remind_of_units()
         return TransitionCallbackReturn.SUCCESS
 
-    @_reported
+    @reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening and end the worker; nothing is published after this."""
         self._stop_working()
         return super().on_deactivate(state)
 
-    @_reported
+    @reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Withdraw the topics and free the model."""
         self._release()
         return super().on_cleanup(state)
 
-    @_reported
+    @reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End everything, from any state, and say what was done."""
         if self._stop_working():
@@ -194,7 +182,7 @@ class DepthNode(LifecycleNode):
         self.get_logger().info(self.statistics.summary())
         return TransitionCallbackReturn.SUCCESS
 
-    @_reported
+    @reported
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After a transition that raised: back to unconfigured, with nothing left over."""
         if self._stop_working():
@@ -206,21 +194,6 @@ class DepthNode(LifecycleNode):
         with contextlib.suppress(RuntimeError):  # A lifecycle manager has shut it down before.
             self.trigger_shutdown()
 
-    def _refuse_illegal_transitions(self) -> None:
-        """Answer a request for a transition that the state does not have; rclpy raises instead."""
-        service = self._service_change_state
-        change_state = service.callback
-
-        def answer(request: ChangeState.Request, response: ChangeState.Response) -> Any:
-            try:
-                return change_state(request, response)
-            except RuntimeError as error:
-                self.get_logger().warning(f"refused a lifecycle transition: {error}")
-                response.success = False
-                return response
-
-        service.callback = answer
-
     def _autostart(self) -> None:
         try:
             if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
@@ -228,16 +201,9 @@ class DepthNode(LifecycleNode):
         except RuntimeError as error:
             self.get_logger().error(f"autostart: {error}")
 
-    def _create_publishers(self) -> None:
-        # One by one: when one cannot be made, `_release` finds those that were.
-        self._outputs["depth"] = publish_newest(self, Image, "~/depth/image")
-        self._outputs["camera_info"] = publish_newest(self, CameraInfo, "~/depth/camera_info")
-        self._outputs["points"] = publish_newest(self, PointCloud2, "~/points")
-        alignment_type = conversions.alignment_type()
-        if alignment_type is None:
-            self.get_logger().info("no ~/alignment: ppd_ros/msg/Alignment needs a colcon build")
-        else:
-            self._outputs["alignment"] = publish_newest(self, alignment_type, "~/alignment")
+    def _fail_to_configure(self, why: str) -> TransitionCallbackReturn:
+        self.get_logger().error(f"cannot configure:{why}")
+        return TransitionCallbackReturn.FAILURE
 
     def _stop_working(self) -> bool:
         """Undo `on_activate`; False when the worker's thread was left to its long call."""
@@ -245,12 +211,16 @@ class DepthNode(LifecycleNode):
             self.destroy_subscription(subscription)
         self._inputs = []
         if self._watch is not None:
-            self.destroy_timer(self._watch)
+            self._watch.close()
             self._watch = None
         self._processor = None
+        if self._worker is not None:
+            self._worker.stop()
+        if self._metres is not None:
+            self._metres.close()  # A frame that waits for a sensor must not keep us.
+            self._metres = None
         if self._worker is None:
             return True
-        self._worker.stop()
         while not self._worker.join(POLL_S):
             if self._is_ending():
                 self._give_up_s = min(self._give_up_s, time.monotonic() + CLOSE_S)
@@ -272,14 +242,30 @@ class DepthNode(LifecycleNode):
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         is_configured = self._pipeline is not None
         try:
-            self._settings = parameters.changed_settings(
-                self, changes, is_configured=is_configured
-            )
+            settings = parameters.changed_settings(self, changes, is_configured=is_configured)
+            if is_configured:
+                check_model(settings.alignment.source, self._pipeline)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        self._settings = settings
         if self._processor is not None:
-            self._processor.settings = self._settings
+            self._processor.settings = settings
+            self._settings_changed.trigger()
         return SetParametersResult(successful=True)
+
+    def _apply_alignment(self) -> None:
+        if self._metres is not None:
+            self._metres.apply(self._settings.alignment)
+
+    def _on_reset_alignment(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        if self._metres is None:
+            response.success, response.message = False, "nothing to reset: the node is not active"
+        else:
+            response.success, response.message = self._metres.reset()
+        self.get_logger().info(f"reset_alignment: {response.message}")
+        return response
 
     def _on_image(self, image: Image) -> None:
         if self._worker is None:
@@ -291,17 +277,6 @@ class DepthNode(LifecycleNode):
     def _on_camera_info(self, info: CameraInfo) -> None:
         if self._processor is not None:
             self._processor.camera_infos.append(info)
-
-    def _on_watch(self) -> None:
-        received = self.statistics.counts["in"]
-        if received == self._received_before and not self._is_silence_said:
-            self.get_logger().warning(
-                f"no image on {self._image_topic} for {SILENCE_S:g} s: it has "
-                f"{self.count_publishers(self._image_topic)} publishers "
-                "(to use another topic: --ros-args -r image:=/camera/image_raw)"
-            )
-        self._is_silence_said = received == self._received_before
-        self._received_before = received
 
 
 def main(args: list[str] | None = None) -> NoReturn:

@@ -1,4 +1,7 @@
-"""What became of the frames, how long each stage took, and warnings that do not flood the log."""
+"""What became of the frames and of their metres, and warnings that do not flood the log.
+
+No ROS here: `health` publishes it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
+
+from ppd_core.types import ALIGNMENT_FAILURES, AlignedDepth, Alignment
 
 FATES = {
     "in": "frames received",
@@ -15,6 +21,7 @@ FATES = {
     "replaced": "waited for the worker, and a newer one came",
     "stale": "older than max_age_s when their turn came",
     "unwanted": "nobody subscribed to an output",
+    "unaligned": "nothing tied them to metres, and alignment.on_failure is drop",
     "bad": "could not be read, or asked for what cannot be given",
     "failed": "the model ended with an error",
 }
@@ -66,6 +73,76 @@ class FrameStatistics:
             f"{stage} {p50:.1f}/{p95:.1f}" for stage, (p50, p95) in self.percentiles_ms().items()
         )
         return f"frames: {counts}; p50/p95 ms: {stages or 'no frame was processed'}"
+
+
+@dataclass(frozen=True)
+class AlignmentHealth:
+    """What ties the frames to metres, as of the newest one.
+
+    Attributes:
+        source: `alignment.source`.
+        state: a key of `ppd_core.types.ALIGNMENT_STATES`; "lost" when nothing ties the newest
+            frame to metres; "none" when nothing is meant to; "waiting" before the first frame.
+        alignment: of the newest frame.
+        failure: why that frame's own samples were not used; empty where they were.
+        good_age_s: seconds since a frame's own samples, or what was given, were used; since the
+            start where none were.
+        failures: name -> how many frames; those that occurred.
+    """
+
+    source: str
+    state: str
+    alignment: Alignment | None
+    failure: str
+    good_age_s: float
+    failures: Mapping[str, int]
+
+
+class AlignmentStatistics:
+    """What became of the metres of one frame after the other; safe to use from several threads.
+
+    Args:
+        now_s: a clock that only goes on.
+    """
+
+    def __init__(self, *, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._lock = threading.Lock()
+        self._now_s = now_s
+        self._failures = dict.fromkeys(ALIGNMENT_FAILURES, 0)
+        self.restart("none")
+
+    def restart(self, source: str) -> None:
+        """Begin with a source, or anew with the same one; the counts go on."""
+        with self._lock:
+            self._source = source
+            self._state = "none" if source == "none" else "waiting"
+            self._alignment: Alignment | None = None
+            self._failure = ""
+            self._good_s = self._now_s()
+
+    def record(self, aligned: AlignedDepth) -> None:
+        """Note what was made of a frame."""
+        # Not `aligned` itself: its image would stay in memory.
+        with self._lock:
+            self._alignment = aligned.alignment
+            self._state = aligned.alignment.state if aligned.alignment else "lost"
+            self._failure = str(aligned.failure or "")
+            if aligned.failure is not None:
+                self._failures[aligned.failure.reason] += 1
+            elif aligned.alignment is not None:
+                self._good_s = self._now_s()
+
+    def health(self) -> AlignmentHealth:
+        """All of it, now."""
+        with self._lock:
+            return AlignmentHealth(
+                source=self._source,
+                state=self._state,
+                alignment=self._alignment,
+                failure=self._failure,
+                good_age_s=self._now_s() - self._good_s,
+                failures={name: count for name, count in self._failures.items() if count},
+            )
 
 
 class Throttle:

@@ -1,7 +1,7 @@
-"""Every parameter of the node: its default, its bounds, what it means, and the config it becomes.
+"""Every parameter of the node, and the configs that they become.
 
-Defaults are read from `ppd_core.config`; `config/ppd.yaml` repeats them for the reader, and a test
-compares the two.
+Defaults are read from `ppd_core`'s configs; `config/ppd.yaml` repeats them for the reader, and a
+test compares the two.
 """
 
 from __future__ import annotations
@@ -12,69 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.config import COARSE_PATCH_PX, PRESETS, PreprocessConfig, SamplerConfig
 from ppd_core.device import DTYPES
-from ppd_core.types import Alignment
+from ppd_ros import alignment_parameters
+from ppd_ros.alignment_parameters import AlignmentSettings, alignment_settings
+from ppd_ros.parameter_spec import ParameterSpec
 
 AUTO = "auto"
-ALIGNMENT_SOURCES = ("none", "constant")
 DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 DEFAULT_MODEL = next(iter(PRESETS))
-
-
-@dataclass(frozen=True)
-class ParameterSpec:
-    """One parameter: what a user sees of it.
-
-    Args:
-        name, default, description: as `ros2 param describe` shows them.
-        bounds: the smallest and largest value of a number, or None.
-        choices: the values that a text may have, or empty for any.
-        is_fixed_by_configure: refuse changes while a model is loaded, which they would not reach.
-        is_read_only: refuse all changes after start-up.
-    """
-
-    name: str
-    default: bool | int | float | str
-    description: str
-    bounds: tuple[float, float] | None = None
-    choices: tuple[str, ...] = ()
-    is_fixed_by_configure: bool = False
-    is_read_only: bool = False
-
-    def descriptor(self) -> ParameterDescriptor:
-        """The description and the bounds as ROS carries them."""
-        result = ParameterDescriptor(name=self.name, description=self.description)
-        result.read_only = self.is_read_only
-        if self.choices:
-            result.additional_constraints = f"one of {', '.join(self.choices)}"
-        if self.is_fixed_by_configure:
-            result.description += " Can change only while the node is unconfigured."
-        if self.bounds:
-            low, high = self.bounds
-            if isinstance(self.default, int):
-                result.integer_range = [
-                    IntegerRange(from_value=int(low), to_value=int(high), step=1)
-                ]
-            else:
-                result.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-        return result
-
-    def check(self, value: Any) -> None:
-        """Raise ValueError unless `value` is within bounds and choices."""
-        if self.choices and value not in self.choices:
-            raise ValueError(
-                f"{self.name} must be one of {', '.join(self.choices)}, got {value!r}"
-            )
-        if self.bounds and not self.bounds[0] <= value <= self.bounds[1]:
-            low, high = self.bounds
-            raise ValueError(f"{self.name} must be in [{low}, {high}], got {value}")
-
 
 SPECS = (
     ParameterSpec(
@@ -116,25 +65,7 @@ SPECS = (
         "what the preset was made for.",
         bounds=(COARSE_PATCH_PX**2, 16_000_000),
     ),
-    ParameterSpec(
-        "alignment.source",
-        "none",
-        "What ties depth to metres; none: depth is relative (about 0..1) and NOT in metres; "
-        "constant: relative 0 is near_m away and 1 is far_m.",
-        choices=ALIGNMENT_SOURCES,
-    ),
-    ParameterSpec(
-        "alignment.near_m",
-        0.5,
-        "Metres at relative depth 0, for alignment.source constant. Less than far_m.",
-        bounds=(0.0, 1000.0),
-    ),
-    ParameterSpec(
-        "alignment.far_m",
-        10.0,
-        "Metres at relative depth 1, for alignment.source constant. More than near_m.",
-        bounds=(0.0, 1000.0),
-    ),
+    *alignment_parameters.SPECS,
     ParameterSpec(
         "drop_stale",
         True,
@@ -177,12 +108,12 @@ class FrameSettings:
 
     Attributes:
         max_age_s: None when frames of any age are welcome.
-        alignment: None when depth stays relative.
+        alignment: what ties depth to metres.
     """
 
     sampler: SamplerConfig
     preprocess: PreprocessConfig
-    alignment: Alignment | None
+    alignment: AlignmentSettings
     max_age_s: float | None
     is_organized: bool
 
@@ -231,14 +162,13 @@ def frame_settings(values: Mapping[str, Any]) -> FrameSettings:
     """How to treat a frame.
 
     Raises:
-        ValueError: a value is out of bounds, or near_m and far_m do not fit each other.
+        ValueError: a value is out of bounds, or two do not fit each other.
     """
     _check(values)
-    constant = alignment_from_range(values["alignment.near_m"], values["alignment.far_m"])
     return FrameSettings(
         sampler=SamplerConfig(num_steps=values["num_steps"]),
         preprocess=PreprocessConfig(processing_area=values["processing_area"]),
-        alignment=constant if values["alignment.source"] == "constant" else None,
+        alignment=alignment_settings(values),
         max_age_s=values["max_age_s"] if values["drop_stale"] else None,
         is_organized=values["points.organized"],
     )

@@ -33,9 +33,14 @@ OVERRIDABLE = (
 
 
 def subscribe_newest(
-    node: Node, message_type: type, topic: str, callback: Callable[[Any], None]
+    node: Node,
+    message_type: type,
+    topic: str,
+    callback: Callable[[Any], None],
+    *,
+    depth: int = 1,
 ) -> Subscription:
-    """Subscribe as to a sensor, best effort, keeping one message.
+    """Subscribe as to a sensor, best effort, keeping `depth` messages for the callback.
 
     The policies `OVERRIDABLE` become parameters `qos_overrides./full/topic.subscription.*`.
     """
@@ -52,7 +57,7 @@ def subscribe_newest(
         message_type,
         topic,
         callback,
-        _newest(QoSReliabilityPolicy.BEST_EFFORT),
+        _newest(QoSReliabilityPolicy.BEST_EFFORT, depth),
         event_callbacks=SubscriptionEventCallbacks(incompatible_qos=warn),
         qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
     )
@@ -81,11 +86,11 @@ def publish_newest(node: LifecycleNode, message_type: type, topic: str) -> Publi
     )
 
 
-def _newest(reliability: QoSReliabilityPolicy) -> QoSProfile:
+def _newest(reliability: QoSReliabilityPolicy, depth: int = 1) -> QoSProfile:
     # A new one each time: rclpy writes the overrides into the profile that it is given.
     return QoSProfile(
         history=QoSHistoryPolicy.KEEP_LAST,
-        depth=1,
+        depth=depth,
         reliability=reliability,
         durability=QoSDurabilityPolicy.VOLATILE,
     )

@@ -54,6 +54,32 @@ def search_path():
     return make
 
 
+class FakeAligner:
+    """An aligner without memory, which takes a given alignment and nothing else.
+
+    It lists the evidence that it got.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.evidence = []
+        self.num_resets = 0
+
+    def align(self, relative_depth, evidence, stamp_s):
+        from ppd_core.alignment.affine import to_metric_depth
+        from ppd_core.types import AlignedDepth, Alignment, AlignmentError
+
+        self.evidence.append(evidence)
+        if isinstance(evidence, Alignment):
+            return AlignedDepth(to_metric_depth(relative_depth, evidence), evidence)
+        if not isinstance(evidence, AlignmentError):
+            evidence = AlignmentError("few_samples", "a fake takes none")
+        return AlignedDepth(None, None, evidence)
+
+    def reset(self):
+        self.num_resets += 1
+
+
 class FakePipeline:
     """A pipeline whose depth and timing the test decides.
 
@@ -66,6 +92,7 @@ class FakePipeline:
         self.calls = []
         self.error = None
         self.invalid_pixel = None
+        self.relative = None
         self.started = threading.Event()
         self.release = threading.Event()
         if not is_held:
@@ -74,10 +101,9 @@ class FakePipeline:
     def __call__(self, image, *, intrinsics, alignment, num_steps, processing_area):
         import torch
 
-        from ppd_core.alignment.affine import to_metric_depth
         from ppd_core.geometry.camera import ray_table
         from ppd_core.geometry.cloud import backproject
-        from ppd_core.types import DepthResult
+        from ppd_core.types import RELATIVE_CLOUD_OFFSET, AlignedDepth, DepthResult
 
         self.calls.append(
             {
@@ -94,12 +120,17 @@ class FakePipeline:
             raise self.error
         height, width = image.shape[:2]
         relative = torch.linspace(0, 1, width).repeat(height, 1)
+        if self.relative is not None:
+            relative = self.relative(image)
         if self.invalid_pixel is not None:
             relative[self.invalid_pixel] = torch.nan
-        metric = None if alignment is None else to_metric_depth(relative, alignment)
+        aligned = AlignedDepth(None, None)
+        if alignment is not None:
+            aligned = alignment(relative, self.own_anchors)
+        metric = aligned.metric_depth
         points = colors = None
         if intrinsics is not None:
-            depth = relative if metric is None else metric
+            depth = relative + RELATIVE_CLOUD_OFFSET if metric is None else metric
             points = backproject(depth, ray_table(intrinsics))
             colors = torch.from_numpy(image.copy())
         return DepthResult(
@@ -107,12 +138,16 @@ class FakePipeline:
             relative_depth_model=relative,
             valid_mask=torch.isfinite(relative),
             metric_depth=metric,
-            alignment=alignment,
+            alignment=aligned.alignment,
+            alignment_failure=aligned.failure,
             intrinsics=intrinsics,
             points=points,
             colors=colors,
             timings_s={"sample": 0.001},
         )
+
+    def own_anchors(self):
+        raise ValueError("metres from the prompt network need prompt kind moge2, got 'fake'")
 
 
 class RosWorld:
@@ -120,6 +155,7 @@ class RosWorld:
 
     def __init__(self, domain_id):
         self.domain_id = domain_id
+        self.aligners = []
         self._contexts = []
         self._executors = []
         self._nodes = []
@@ -146,8 +182,16 @@ class RosWorld:
         self._nodes.append(node)
         return node
 
-    def depth_node(self, pipeline=None, *, load_pipeline=None, cli_args=None, **values):
-        """A depth node of the given parameters (`__` for a dot), with a fake pipeline."""
+    def depth_node(
+        self,
+        pipeline=None,
+        *,
+        load_pipeline=None,
+        make_aligner=None,
+        cli_args=None,
+        **values,
+    ):
+        """A depth node of the given parameters (`__` for a dot), its pipeline and aligner fake."""
         from rclpy.parameter import Parameter
 
         from ppd_ros.depth_node import DepthNode
@@ -158,15 +202,20 @@ class RosWorld:
             def load_pipeline(settings):
                 return pipeline
 
+        def make_fake_aligner(config):
+            self.aligners.append(FakeAligner(config))
+            return self.aligners[-1]
+
         values = {name.replace("__", "."): value for name, value in values.items()}
         # Best effort, the default, loses what is sent while the two sides still find each other.
-        for topic in ("/image", "/camera_info"):
+        for topic in ("/image", "/camera_info", "/depth_in", "/lidar_in"):
             values.setdefault(f"qos_overrides.{topic}.subscription.reliability", "reliable")
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         return self.add(
             lambda context: DepthNode(
                 context=context,
                 load_pipeline=load_pipeline,
+                make_aligner=make_aligner or make_fake_aligner,
                 parameter_overrides=overrides,
                 cli_args=cli_args,
                 use_global_arguments=False,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ppd_core.alignment.config import SOURCES
 from ppd_ros.sim_camera_node import FRAME_ID, SPECS
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,12 @@ def test_rviz_shows_the_points_in_their_colours(displays):
     assert display["Topic"]["Reliability Policy"] == "Reliable"
     assert display["Color Transformer"] == "RGB8"
     assert all(shown["Enabled"] for shown in displays.values())
+
+
+def test_launch_offers_every_source_of_metres():
+    text = (ROOT / "launch" / "depth.launch.py").read_text(encoding="utf-8")
+    choices = re.search(r'"alignment_source",.*?choices=(\[.*?\])', text, re.DOTALL)[1]
+    assert ast.literal_eval(choices) == ["", *SOURCES]
 
 
 def test_launch_arguments_of_the_simulated_camera_are_its_parameters():

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import array
+import re
 import struct
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from ppd_core.types import Alignment
+from ppd_core.types import ALIGNMENT_FAILURES, ALIGNMENT_STATES, Alignment, AlignmentError
 from ppd_ros import conversions
 from ppd_ros.conversions import (
     ENCODINGS,
@@ -254,7 +256,7 @@ class AlignmentMessage:
     """Stands for the message that only colcon builds."""
 
     STATE_NONE = "none"
-    STATE_CONSTANT = "constant"
+    STATE_LOST = "lost"
 
     def __init__(self, **fields):
         self.__dict__.update(fields)
@@ -277,6 +279,31 @@ def test_alignment_message_of_relative_depth_has_no_scale(built_message):
     message = alignment_to_message(None, HEADER)
     assert (message.source, message.state) == ("none", "none")
     assert np.isnan([message.scale, message.shift]).all()
+
+
+def test_alignment_message_of_a_lost_frame_says_why(built_message):
+    failure = AlignmentError("few_samples", "wanted 64, got 3")
+    message = alignment_to_message(None, HEADER, source="depth", failure=failure)
+    assert (message.source, message.state, message.failure) == ("depth", "lost", "few_samples")
+    assert np.isnan([message.scale, message.shift]).all()
+
+
+def test_alignment_message_of_a_fit_has_all_that_is_known_of_it(built_message):
+    fitted = Alignment(2.0, 0.5, "depth", "fitted", 0.1, 0.2, 0.9, 0.03, 640, True)
+    message = alignment_to_message(fitted, HEADER, source="depth")
+    sent = {name: getattr(message, name) for name in vars(fitted)}
+    assert sent == vars(fitted)
+    assert message.failure == ""
+
+
+def test_the_definition_has_the_fields_that_are_sent_and_the_states_that_occur(built_message):
+    text = (Path(__file__).parents[2] / "msg" / "Alignment.msg").read_text(encoding="utf-8")
+    fields = re.findall(r"^[\w/]+ (\w+)(?: |$)", text, re.MULTILINE)
+    states = dict(re.findall(r"^string STATE_(\w+)=(\w+)", text, re.MULTILINE))
+    assert set(fields) == set(vars(alignment_to_message(None, HEADER)))
+    assert set(states.values()) == {*ALIGNMENT_STATES, "none", "lost"}
+    assert all(name.lower() == value for name, value in states.items())
+    assert all(reason in text for reason in ALIGNMENT_FAILURES)
 
 
 def test_alignment_message_fits_the_definition():

@@ -168,7 +168,7 @@ def test_pipeline_gets_the_frame_and_the_parameters(world, make_pipeline):
     call = pipeline.calls[0]
     assert (call["image"].shape, call["image"].max()) == ((6, 8, 3), 42)
     assert (call["num_steps"], call["processing_area"]) == (2, 5000)
-    assert call["alignment"].source == "constant"
+    assert world.aligners[-1].evidence[0].source == "constant"
     assert call["intrinsics"].fx == 10.0
 
 
@@ -252,7 +252,7 @@ def test_without_subscribers_nothing_is_computed(world, make_pipeline):
 
 
 def test_depth_goes_out_without_camera_info_and_points_do_not(world, monkeypatch, capfd):
-    monkeypatch.setattr("ppd_ros.frames.CAMERA_INFO_GRACE_S", 0.0)
+    monkeypatch.setattr("ppd_ros.cameras.CAMERA_INFO_GRACE_S", 0.0)
     node, camera, received = running(world, with_info=False)
     for number in (1, 2):
         camera.send()
@@ -347,7 +347,10 @@ def test_parameters_of_a_frame_can_change_while_active(world, make_pipeline):
     [
         ({"num_steps": 0}, "num_steps"),
         ({"processing_area": 1}, "processing_area"),
-        ({"alignment__source": "lidar"}, "must be one of none, constant, got 'lidar'"),
+        ({"alignment__source": "gps"}, "must be one of none, constant, depth, lidar, moge2, got"),
+        ({"alignment__source": "moge2"}, "moge2 needs a model with MoGe-2's prompt (ppd-moge2)"),
+        ({"alignment__on_failure": "hope"}, "must be one of drop, nan, relative, got 'hope'"),
+        ({"alignment__min_depth_m": 90.0}, "need 0 <= min_depth_m < max_depth_m"),
         ({"alignment__far_m": 0.25}, "need 0 <= near < far metres, got near 0.5, far 0.25"),
         ({"model": "ppd-moge2"}, "model can change only while unconfigured: clean up first"),
         ({"num_steps": 2.5}, "Wrong parameter type"),
@@ -516,7 +519,7 @@ def test_error_in_a_transition_is_logged_and_leads_back_to_unconfigured(world, m
 
 
 def test_silence_of_the_camera_is_said_once_with_the_topic(world, monkeypatch, capfd):
-    monkeypatch.setattr("ppd_ros.depth_node.SILENCE_S", 0.05)
+    monkeypatch.setattr("ppd_ros.silence.SILENCE_S", 0.05)
     node = world.depth_node()
     world.wait_active(node)
     log = []
@@ -539,7 +542,8 @@ def test_summary_is_logged_at_shutdown(world, capfd):
     world.spin_until(lambda: received[DEPTH], "depth")
     node.close()
     log = capfd.readouterr().err
-    assert "frames: 1 in, 1 out, 0 replaced, 0 stale, 0 unwanted, 0 bad, 0 failed" in log
+    counts = "1 in, 1 out, 0 replaced, 0 stale, 0 unwanted, 0 unaligned, 0 bad, 0 failed"
+    assert f"frames: {counts}" in log
     for stage in ("decode", "sample", "model", "publish", "stamp to published"):
         assert f"{stage} " in log
 
@@ -549,7 +553,9 @@ def test_alignment_message_goes_out_where_it_is_built(world, monkeypatch):
     monkeypatch.setattr("ppd_ros.conversions.alignment_type", lambda: CameraInfo)
     monkeypatch.setattr(
         "ppd_ros.conversions.alignment_to_message",
-        lambda alignment, header: CameraInfo(header=header, distortion_model=alignment.source),
+        lambda alignment, header, **_: CameraInfo(
+            header=header, distortion_model=alignment.source
+        ),
     )
     node, camera, _ = running(world, topics=[], **CONSTANT)
     received = world.subscribe(CameraInfo, "/ppd/alignment")

@@ -10,6 +10,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.config import PRESETS, PreprocessConfig, SamplerConfig
 from ppd_ros import parameters
 from ppd_ros.parameters import SPECS, frame_settings, model_settings
@@ -79,7 +80,8 @@ def test_defaults_are_those_of_the_core():
     settings = frame_settings(DEFAULTS)
     assert settings.sampler == SamplerConfig()
     assert settings.preprocess == PreprocessConfig()
-    assert settings.alignment is None
+    assert settings.alignment.source == "none"
+    assert settings.alignment.config == AlignmentConfig()
     assert model_settings(DEFAULTS).model in PRESETS
 
 
@@ -140,9 +142,9 @@ def test_constant_alignment_spans_near_to_far():
             "alignment.far_m": 7.0,
         }
     )
-    assert settings.alignment.source == "constant"
-    assert settings.alignment.shift == 0.0
-    assert settings.alignment.scale == pytest.approx(2.0794415)  # log 8
+    assert settings.alignment.source == settings.alignment.constant.source == "constant"
+    assert settings.alignment.constant.shift == 0.0
+    assert settings.alignment.constant.scale == pytest.approx(2.0794415)  # log 8
 
 
 def test_staleness_is_switched_off_by_a_switch_not_by_a_number():
@@ -155,8 +157,8 @@ def test_staleness_is_switched_off_by_a_switch_not_by_a_number():
     [
         (
             "alignment.source",
-            "lidar",
-            r"alignment.source must be one of none, constant, got 'lidar'",
+            "gps",
+            r"alignment.source must be one of none, constant, depth, lidar, moge2, got 'gps'",
         ),
         ("dtype", "int8", r"dtype must be one of auto, float32, .*got 'int8'"),
         ("num_steps", 0, r"num_steps must be in \[1, 1000\], got 0"),
@@ -164,6 +166,9 @@ def test_staleness_is_switched_off_by_a_switch_not_by_a_number():
         ("max_age_s", 0.0, r"max_age_s must be in \[0.001, 3600.0\], got 0.0"),
         ("max_age_s", -1.0, r"max_age_s must be in \[0.001, 3600.0\], got -1.0"),
         ("max_age_s", float("nan"), r"max_age_s must be in \[0.001, 3600.0\], got nan"),
+        ("alignment.on_failure", "hope", r"must be one of drop, nan, relative, got 'hope'"),
+        ("alignment.hold_s", -1.0, r"alignment.hold_s must be in \[0.0, 60.0\], got -1.0"),
+        ("alignment.max_depth_m", 0.1, r"need 0 <= min_depth_m < max_depth_m"),
         ("alignment.near_m", 10.0, r"need 0 <= near < far metres, got near 10.0, far 10.0"),
     ],
 )
@@ -183,8 +188,8 @@ def test_declaring_refuses_a_wrong_type(make_node):
 
 
 def test_declaring_refuses_an_unknown_source(make_node):
-    with pytest.raises(ValueError, match=r"one of none, constant, got 'depth'"):
-        parameters.declare(make_node(alignment__source="depth"))
+    with pytest.raises(ValueError, match=r"one of none, constant, .* got 'gps'"):
+        parameters.declare(make_node(alignment__source="gps"))
 
 
 def changed(node, is_configured, **values):
@@ -198,7 +203,7 @@ def test_changes_that_belong_together_are_judged_together(make_node):
     settings = changed(
         node, True, alignment__source="constant", alignment__near_m=20.0, alignment__far_m=30.0
     )
-    assert settings.alignment.shift == pytest.approx(3.0445224)  # log 21
+    assert settings.alignment.constant.shift == pytest.approx(3.0445224)  # log 21
     with pytest.raises(ValueError, match=r"need 0 <= near < far metres, got near 20.0, far 10.0"):
         changed(node, True, alignment__near_m=20.0)
 

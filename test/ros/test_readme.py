@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ppd_core.alignment.config import SOURCES
 from ppd_ros import sim_camera_node
 from ppd_ros.parameters import SPECS
 
+PACKAGE = Path(__file__).parents[2] / "ppd_ros"
+SPEAKING = ("depth_node.py", "outputs.py", "anchors.py")
+"""Modules that name a topic or a service of the depth node."""
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
@@ -33,10 +37,17 @@ def test_the_parameter_table_is_the_parameters():
 
 
 def test_the_topic_table_names_what_the_node_offers():
-    source = (Path(__file__).parents[2] / "ppd_ros" / "depth_node.py").read_text(encoding="utf-8")
-    offered = {f"/ppd/{name}" for name in re.findall(r'"~/([\w/]+)"', source)}
-    documented = {name.strip("`") for name, *_ in rows_of("Topics")}
-    assert documented == offered | {"image` (in)", "camera_info` (in)"}
+    sources = [(PACKAGE / name).read_text(encoding="utf-8") for name in SPEAKING]
+    offered = {f"/ppd/{name}" for name in re.findall(r'"~/([\w/]+)"', "".join(sources))}
+    heard = set(re.findall(r'\b(?:Image|CameraInfo|PointCloud2), "(\w+)"', "".join(sources)))
+    documented = {name.split("`")[1] for name, *_ in rows_of("Topics")}
+    assert heard == {"image", "camera_info", "depth_in", "lidar_in"}
+    assert documented == offered | heard
+
+
+def test_the_sources_of_metres_are_explained():
+    section = README.split("### Which source of metres?\n", 1)[1].split("\n#", 1)[0]
+    assert {name for name in SOURCES if f"`{name}`" in section} == set(SOURCES)
 
 
 def test_the_simulated_camera_s_tables_are_its_topics_and_parameters():

@@ -1,0 +1,253 @@
+"""Where a frame's metres come from: one small class for each source; the maths is `ppd_core`'s.
+
+A source is asked in the worker's thread, when the frame's relative depth is there; its messages
+come in the thread that spins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from rclpy.node import Node
+from rclpy.time import Time
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from torch import Tensor
+
+from ppd_core.alignment.aligner import Evidence
+from ppd_core.alignment.anchors import Anchors, check_unit, depth_anchors, point_anchors
+from ppd_core.types import Alignment, AlignmentError, Intrinsics
+from ppd_ros.alignment_parameters import AlignmentSettings
+from ppd_ros.cloud_reading import xyz_of_cloud
+from ppd_ros.conversions import image_to_depth
+from ppd_ros.pairing import OTHER_CLOCK_S, Paired, PairingBuffer
+from ppd_ros.topics import subscribe_newest
+from ppd_ros.transforms import Transforms
+
+SENSOR_QUEUE = 5
+"""A cloud and an image may come at once, and the one that is needed must not be the one lost."""
+Warn = Callable[[str, str], None]
+"""Says a text in the log, now and then for each key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What a source is asked about.
+
+    Attributes:
+        header: of the image.
+        intrinsics: of the image, or None when they are not known.
+        relative_depth: (H, W) float32, the model's.
+        own_anchors: the samples of the prompt network itself; see `ppd_core.pipeline.Aligner`.
+    """
+
+    header: Header
+    intrinsics: Intrinsics | None
+    relative_depth: Tensor
+    own_anchors: Callable[[], Anchors]
+
+    @property
+    def stamp_ns(self) -> int:
+        """When the image was taken."""
+        return Time.from_msg(self.header.stamp).nanoseconds
+
+
+class Source(Protocol):
+    """Where metres come from."""
+
+    needs_camera: bool
+    """Whether the intrinsics make a difference."""
+
+    def expect(self, stamp_ns: int) -> None:
+        """Keep what belongs to an image that is worked on from now on."""
+
+    def evidence(self, frame: Frame, settings: AlignmentSettings) -> Evidence:
+        """What is known of a frame's metres; may raise the AlignmentError that says why not."""
+
+    def close(self) -> None:
+        """Stop listening, and end all waits; from the thread that spins."""
+
+
+class GivenSource:
+    """Always the same: a constant alignment, or why there cannot be any."""
+
+    needs_camera = False
+
+    def __init__(self, evidence: Alignment | AlignmentError | None = None) -> None:
+        self._evidence = evidence
+
+    def expect(self, stamp_ns: int) -> None:
+        """Nothing comes."""
+
+    def evidence(self, frame: Frame, settings: AlignmentSettings) -> Evidence:
+        """See `Source`."""
+        return self._evidence or settings.constant
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class OwnSource(GivenSource):
+    """The prompt network's own metres: MoGe-2's."""
+
+    # With the camera: else the scale would change with who listens to the points.
+    needs_camera = True
+
+    def evidence(self, frame: Frame, settings: AlignmentSettings) -> Evidence:
+        """See `Source`."""
+        return frame.own_anchors()
+
+
+class SensorTopic:
+    """One sensor's messages, found by the stamp of an image.
+
+    Args:
+        node: subscribes.
+        message_type: has a header.
+        topic: may be remapped.
+    """
+
+    def __init__(self, node: Node, message_type: type, topic: str) -> None:
+        self.name = node.resolve_topic_name(topic)
+        self._node = node
+        self.messages: PairingBuffer[Any] = PairingBuffer()
+        self._subscription = subscribe_newest(
+            node, message_type, topic, self._on_message, depth=SENSOR_QUEUE
+        )
+
+    def paired(self, stamp_ns: int, settings: AlignmentSettings) -> Any:
+        """The message that belongs to an image.
+
+        Raises:
+            AlignmentError: "unpaired".
+        """
+        found = self.messages.nearest(stamp_ns, max_wait_s=settings.max_wait_s)
+        if found is not None and abs(found.offset_s) <= settings.max_slop_s:
+            return found.message
+        raise AlignmentError(
+            "unpaired",
+            f"{self.name} has {self._node.count_publishers(self.name)} publishers, "
+            f"{self.messages.num_received} messages came, {_distance(found)} "
+            f"(alignment.max_slop_s is {settings.max_slop_s:g})",
+        )
+
+    def close(self) -> None:
+        """Stop listening, and end all waits."""
+        self.messages.close()
+        self._node.destroy_subscription(self._subscription)
+
+    def _on_message(self, message: Any) -> None:
+        self.messages.put(Time.from_msg(message.header.stamp).nanoseconds, message)
+
+
+class DepthSource:
+    """A depth image that is registered to the colour image, on `depth_in`."""
+
+    needs_camera = False
+
+    def __init__(self, node: Node, warn: Warn) -> None:
+        self._warn = warn
+        self._topic = SensorTopic(node, Image, "depth_in")
+        self.expect = self._topic.messages.expect
+        self.close = self._topic.close
+
+    def evidence(self, frame: Frame, settings: AlignmentSettings) -> Evidence:
+        """See `Source`."""
+        message = self._topic.paired(frame.stamp_ns, settings)
+        if message.header.frame_id != frame.header.frame_id:
+            self._warn(
+                "depth frame",
+                f"{self._topic.name} is of frame {message.header.frame_id!r}, the image of "
+                f"{frame.header.frame_id!r}: is it registered to the colour image?",
+            )
+        try:
+            depth = image_to_depth(message)
+        except ValueError as error:
+            raise AlignmentError("unreadable", f"{self._topic.name}: {error}") from error
+        height, width = frame.relative_depth.shape
+        metres = torch.from_numpy(depth).to(frame.relative_depth.device)
+        check_unit(metres)
+        return depth_anchors(metres, height, width, settings.config)
+
+
+class LidarSource:
+    """A point cloud on `lidar_in`, brought into the camera's frame by tf2."""
+
+    needs_camera = True
+
+    def __init__(self, node: Node, warn: Warn) -> None:
+        self._topic = SensorTopic(node, PointCloud2, "lidar_in")
+        self._transforms = Transforms(node)
+        self.expect = self._topic.messages.expect
+
+    def evidence(self, frame: Frame, settings: AlignmentSettings) -> Evidence:
+        """See `Source`."""
+        if frame.intrinsics is None:
+            raise AlignmentError(
+                "unreadable", "without a CameraInfo nobody knows which pixel a point falls on"
+            )
+        message = self._topic.paired(frame.stamp_ns, settings)
+        try:
+            xyz = xyz_of_cloud(message)
+        except ValueError as error:
+            raise AlignmentError("unreadable", f"{self._topic.name}: {error}") from error
+        camera_from_cloud = self._transforms.lookup(
+            frame.header,
+            message.header,
+            fixed_frame=settings.fixed_frame,
+            timeout_s=settings.tf_timeout_s,
+        )
+        device = frame.relative_depth.device
+        points = torch.from_numpy(xyz).to(device)
+        matrix = torch.from_numpy(camera_from_cloud.astype(np.float32)).to(device)
+        return point_anchors(points, matrix, frame.intrinsics, settings.config)
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._topic.close()
+        self._transforms.close()
+
+
+def open_source(node: Node, name: str, warn: Warn) -> Source | None:
+    """Start listening to what `alignment.source` names; None for "none"."""
+    if name == "none":
+        return None
+    if name == "constant":
+        return GivenSource()
+    if name == "moge2":
+        return OwnSource()
+    try:
+        return DepthSource(node, warn) if name == "depth" else LidarSource(node, warn)
+    except (RuntimeError, ValueError) as error:  # A value in qos_overrides that is none.
+        return GivenSource(AlignmentError("unpaired", f"cannot subscribe: {error}"))
+
+
+def check_model(source: str, pipeline: Any) -> None:
+    """Refuse a source that a model cannot be.
+
+    Args:
+        source: `alignment.source`.
+        pipeline: a `ppd_core.pipeline.DepthPipeline`.
+
+    Raises:
+        ValueError: the source is "moge2", and the model has another prompt.
+    """
+    config = getattr(pipeline, "config", None)
+    kind = config.prompt.kind if config is not None and config.prompt is not None else "none"
+    if source == "moge2" and kind != "moge2":
+        raise ValueError(
+            "alignment.source moge2 needs a model with MoGe-2's prompt (ppd-moge2), got one with "
+            f"prompt {kind}"
+        )
+
+
+def _distance(found: Paired | None) -> str:
+    if found is None:
+        return "none can be paired"
+    side = "after" if found.offset_s > 0 else "before"
+    text = f"the nearest is {abs(found.offset_s):.3g} s {side} the image"
+    return f"{text}: another clock?" if abs(found.offset_s) > OTHER_CLOCK_S else text

@@ -1,0 +1,98 @@
+"""Which calibration belongs to an image, and what is said where none does."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, Image
+
+from ppd_core.types import Intrinsics
+from ppd_ros import calibration
+from ppd_ros.diagnostics import Throttle
+
+CAMERA_INFO_GRACE_S = 1.0
+"""How long a missing CameraInfo goes without a warning."""
+KEPT_INFOS = 30
+FAR_APART_NS = 1_000_000_000
+NO_TIME = Time().to_msg()
+"""The stamp of drivers that do not stamp their calibration."""
+REMINDER_PERIOD_S = 60.0
+
+
+class Calibrations:
+    """The newest calibrations on `camera_info`, found by the stamp of an image.
+
+    Args:
+        node: whose topics and log are used.
+        warn: says a text in the log, now and then for each key.
+
+    Attributes:
+        infos: append to it, from any thread. The messages are never changed.
+    """
+
+    def __init__(self, node: Node, warn: Callable[[str, str], None]) -> None:
+        self.infos: deque[CameraInfo] = deque(maxlen=KEPT_INFOS)
+        self._node = node
+        self._warn = warn
+        self._image_topic = node.resolve_topic_name("image")
+        self._info_topic = node.resolve_topic_name("camera_info")
+        self._missed_since_s: float | None = None
+        self._reminders = Throttle(REMINDER_PERIOD_S)
+
+    def of(self, image: Image) -> tuple[Intrinsics, CameraInfo] | tuple[None, None]:
+        """The image's camera, and the calibration to publish beside it; None if not known."""
+        info = self._nearest(image)
+        if info is None:
+            self._warn_of_missing()
+            return None, None
+        if info.header.frame_id != image.header.frame_id:
+            self._warn(
+                "frame_id",
+                f"{self._info_topic} is of frame {info.header.frame_id!r}, {self._image_topic} "
+                f"of {image.header.frame_id!r}: is it the same camera?",
+            )
+        size = image.width, image.height
+        try:
+            intrinsics = calibration.intrinsics_from_info(info, *size)
+            return intrinsics, calibration.info_for_image(info, image.header, *size)
+        except ValueError as error:
+            self._warn(
+                "bad camera_info",
+                f"CameraInfo on {self._info_topic} cannot be used, so points and "
+                f"depth/camera_info are not published: {error}",
+            )
+            return None, None
+
+    def _nearest(self, image: Image) -> CameraInfo | None:
+        """The calibration with the image's own stamp, else the one nearest to it in time."""
+        stamp_ns = Time.from_msg(image.header.stamp).nanoseconds
+
+        def distance_ns(info: CameraInfo) -> int:
+            return abs(Time.from_msg(info.header.stamp).nanoseconds - stamp_ns)
+
+        # A copy: the executor's thread may add one meanwhile.
+        info = min(list(self.infos), key=distance_ns, default=None)
+        if info is not None and distance_ns(info) > FAR_APART_NS and info.header.stamp != NO_TIME:
+            text = (
+                f"the CameraInfo on {self._info_topic} nearest to an image is "
+                f"{distance_ns(info) / 1e9:.1f} s from it: used, but do they belong together?"
+            )
+            if words := self._reminders.passes("far apart", text):
+                self._node.get_logger().warning(words)
+        return info
+
+    def _warn_of_missing(self) -> None:
+        now_s = time.monotonic()
+        self._missed_since_s = self._missed_since_s or now_s
+        # Of the first frame the calibration may just be a moment behind.
+        if now_s - self._missed_since_s >= CAMERA_INFO_GRACE_S:
+            publishers = self._node.count_publishers(self._info_topic)
+            self._warn(
+                "no camera_info",
+                f"no CameraInfo on {self._info_topic} yet ({publishers} publishers): "
+                "points and depth/camera_info are not published",
+            )

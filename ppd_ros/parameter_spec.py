@@ -1,0 +1,57 @@
+"""One ROS parameter: its default, its bounds, what it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter: what a user sees of it.
+
+    Args:
+        name, default, description: as `ros2 param describe` shows them.
+        bounds: the smallest and largest value of a number, or None.
+        choices: the values that a text may have, or empty for any.
+        is_fixed_by_configure: refuse changes while a model is loaded, which they would not reach.
+        is_read_only: refuse all changes after start-up.
+    """
+
+    name: str
+    default: bool | int | float | str
+    description: str
+    bounds: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    is_fixed_by_configure: bool = False
+    is_read_only: bool = False
+
+    def descriptor(self) -> ParameterDescriptor:
+        """The description and the bounds as ROS carries them."""
+        result = ParameterDescriptor(name=self.name, description=self.description)
+        result.read_only = self.is_read_only
+        if self.choices:
+            result.additional_constraints = f"one of {', '.join(self.choices)}"
+        if self.is_fixed_by_configure:
+            result.description += " Can change only while the node is unconfigured."
+        if self.bounds:
+            low, high = self.bounds
+            if isinstance(self.default, int):
+                result.integer_range = [
+                    IntegerRange(from_value=int(low), to_value=int(high), step=1)
+                ]
+            else:
+                result.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        return result
+
+    def check(self, value: Any) -> None:
+        """Raise ValueError unless `value` is within bounds and choices."""
+        if self.choices and value not in self.choices:
+            raise ValueError(
+                f"{self.name} must be one of {', '.join(self.choices)}, got {value!r}"
+            )
+        if self.bounds and not self.bounds[0] <= value <= self.bounds[1]:
+            low, high = self.bounds
+            raise ValueError(f"{self.name} must be in [{low}, {high}], got {value}")
