@@ -25,6 +25,7 @@ from ppd_ros import parameters
 from ppd_ros.anchors import check_model
 from ppd_ros.diagnostics import AlignmentStatistics, FrameStatistics
 from ppd_ros.frames import FrameProcessor, Pipeline
+from ppd_ros.health import Health, HealthReporter
 from ppd_ros.metres import MakeAligner, Metres
 from ppd_ros.outputs import add_publishers
 from ppd_ros.process import leave, run_node
@@ -57,8 +58,8 @@ class DepthNode(LifecycleNode):
     """Images in; depth images, their calibration and point clouds out.
 
     Subscribes `image`, `camera_info` and, by `alignment.source`, `depth_in` or `lidar_in`;
-    publishes what `outputs` lists. `configure` loads the model and `cleanup` frees it;
-    subscriptions and the worker's thread live while the node is active.
+    publishes what `outputs` lists, and `/diagnostics` in every state. `configure` loads the model
+    and `cleanup` frees it; subscriptions and the worker's thread live while the node is active.
 
     Args:
         load_pipeline: makes a pipeline, which is called like `DepthPipeline`, of the settings.
@@ -88,6 +89,7 @@ class DepthNode(LifecycleNode):
         self._make_aligner = make_aligner
         self._is_ending = is_ending
         self._pipeline: Pipeline | None = None
+        self._problem = ""
         self._outputs: dict[str, Any] = {}
         self._metres: Metres | None = None
         self._processor: FrameProcessor | None = None
@@ -101,6 +103,7 @@ class DepthNode(LifecycleNode):
         # Not in the callback of the parameters: subscribing declares parameters of its own.
         self._settings_changed = self.create_guard_condition(self._apply_alignment)
         self.create_service(Trigger, "~/reset_alignment", self._on_reset_alignment)
+        self._reporter = HealthReporter(self, self._health)
         if self.get_parameter("autostart").value:
             # Not a timer: under use_sim_time it would wait for a clock.
             self.create_guard_condition(self._autostart).trigger()
@@ -118,6 +121,7 @@ class DepthNode(LifecycleNode):
         settings = parameters.model_settings(parameters.current_values(self))
         log = self.get_logger()
         log.info(f"loading model {settings.model}")
+        self._problem = ""
         try:
             pipeline = call_abandonable(lambda: self._load_pipeline(settings), self._is_ending)
             check_model(self._settings.alignment.source, pipeline)
@@ -202,7 +206,8 @@ class DepthNode(LifecycleNode):
             self.get_logger().error(f"autostart: {error}")
 
     def _fail_to_configure(self, why: str) -> TransitionCallbackReturn:
-        self.get_logger().error(f"cannot configure:{why}")
+        self._problem = f"cannot configure:{why}"
+        self.get_logger().error(self._problem)
         return TransitionCallbackReturn.FAILURE
 
     def _stop_working(self) -> bool:
@@ -266,6 +271,24 @@ class DepthNode(LifecycleNode):
             response.success, response.message = self._metres.reset()
         self.get_logger().info(f"reset_alignment: {response.message}")
         return response
+
+    def _health(self) -> Health:
+        lifecycle = "inactive" if self._pipeline is not None else "unconfigured"
+        model = {"model": self.get_parameter("model").value}
+        for name in ("device", "dtype"):
+            model[name] = str(getattr(self._pipeline, name, ""))
+        return Health(
+            lifecycle="active" if self.is_active else lifecycle,
+            problem=self._problem,
+            counts=self.statistics.counts,
+            percentiles_ms=self.statistics.percentiles_ms(),
+            alignment=self.alignment_statistics.health(),
+            on_failure=self._settings.alignment.on_failure,
+            hold_s=self._settings.alignment.config.hold_s,
+            is_trained=getattr(self._pipeline, "is_trained", True),
+            is_silent=self._watch is not None and self._watch.is_silent,
+            model=model,
+        )
 
     def _on_image(self, image: Image) -> None:
         if self._worker is None:

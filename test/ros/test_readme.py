@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ppd_core.alignment.config import SOURCES
-from ppd_ros import sim_camera_node
+from ppd_ros import health, sim_camera_node
 from ppd_ros.parameters import SPECS
 
 PACKAGE = Path(__file__).parents[2] / "ppd_ros"
@@ -42,7 +42,7 @@ def test_the_topic_table_names_what_the_node_offers():
     heard = set(re.findall(r'\b(?:Image|CameraInfo|PointCloud2), "(\w+)"', "".join(sources)))
     documented = {name.split("`")[1] for name, *_ in rows_of("Topics")}
     assert heard == {"image", "camera_info", "depth_in", "lidar_in"}
-    assert documented == offered | heard
+    assert documented == offered | heard | {health.TOPIC}
 
 
 def test_the_sources_of_metres_are_explained():
