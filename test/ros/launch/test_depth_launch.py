@@ -20,6 +20,7 @@ HEIGHT, WIDTH = 96, 128
 DEADLINE_S = 60.0
 ARGUMENTS = {
     "model": "tiny",
+    "alignment_source": "constant",
     "image_topic": "/test_camera/image",
     "camera_info_topic": "/test_camera/info",
     "namespace": "robot1",
@@ -116,7 +117,10 @@ class TestDepthLaunch(unittest.TestCase):
         )
         self.assertEqual(frame["depth/image"].encoding, "32FC1")
         self.assertEqual((frame["points"].height, frame["points"].width), (HEIGHT, WIDTH))
-        self.assertEqual(frame["alignment"].state, Alignment.STATE_NONE)
+        self.assertEqual(frame["alignment"].source, "constant")
+        # Tied to the one before, where it is not the first.
+        self.assertIn(frame["alignment"].state, (Alignment.STATE_CONSTANT, Alignment.STATE_TIED))
+        self.assertGreater(frame["alignment"].scale, 0.0)
 
 
 @launch_testing.post_shutdown_test()
