@@ -1,4 +1,4 @@
-"""Finding the sensor's message that belongs to an image, by their stamps. No ROS here."""
+"""Finding the sensor's message that belongs to an image, by their stamps (ADR 4). No ROS here."""
 
 from __future__ import annotations
 
