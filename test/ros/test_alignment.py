@@ -17,6 +17,9 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from ppd_core.alignment.aligner import FrameAligner
+from ppd_core.alignment.anchors import depth_anchors
+from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.config import preset
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject
 from ppd_core.types import Intrinsics
@@ -210,6 +213,41 @@ def test_a_good_sensor_gives_its_metres(rig, name):
     made.assert_metric(1, rel=0.05 if name == "half the size" else 0.02)
     assert (made.health.source, made.health.state) == (source, "fitted")
     assert made.health.alignment.scale == pytest.approx(SCALE, rel=0.05)
+
+
+def test_the_field_follows_the_sensor_where_scale_and_shift_cannot(rig):
+    """The sensor sees the wall bend, which no one scale and shift can do."""
+    bent = (TRUTH * (1 + 0.1 * np.linspace(-1, 1, HEIGHT)[:, None] ** 2)).astype(np.float32)
+
+    def error_m(t_s):
+        header = made.header(t_s)
+        made.frame(in_metres(bent)(header), header=header)
+        made.world.spin_until(lambda: made.depth[-1:] and made.depth[-1].header == header, "depth")
+        assert made.health.state == "fitted"
+        return np.abs(image_to_depth(made.depth[-1]) - bent).mean()
+
+    made = rig("depth")
+    globally_m = error_m(0.0)
+    assert not made.health.alignment.has_field
+    assert made.node.set_parameters([Parameter("alignment.field", value=True)])[0].successful
+    made.world.spin_until(
+        lambda: made.node._metres.ties.settings.config.has_field, "the field is wanted"
+    )
+    locally_m = error_m(1.0)
+    assert made.health.alignment.has_field
+    assert locally_m < 0.6 * globally_m
+
+
+def test_a_model_with_metres_of_its_own_needs_no_sensor(world, make_pipeline):
+    pipeline = make_pipeline()
+    pipeline.config = preset("ppd-moge2")
+    pipeline.own_anchors = lambda: depth_anchors(
+        torch.from_numpy(TRUTH), HEIGHT, WIDTH, AlignmentConfig(), source="moge2"
+    )
+    made = Rig(world, pipeline, "moge2")
+    made.frame()
+    made.assert_metric(1)
+    assert (made.health.source, made.health.state) == ("moge2", "fitted")
 
 
 BAD = {
