@@ -184,7 +184,7 @@ def test_load_that_fails_leaves_a_node_that_ends_cleanly(start):
     [
         ("num_steps:=0", "num_steps"),
         ("max_age_s:=1", "max_age_s"),
-        ("alignment.source:=lidar", "must be one of none, constant, got 'lidar'"),
+        ("alignment.source:=gps", "depth, lidar, moge2, got 'gps'"),
         ("alignment.far_m:=0.1", "need 0 <= near < far metres"),
     ],
 )
