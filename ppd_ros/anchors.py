@@ -169,8 +169,9 @@ class DepthSource:
         except ValueError as error:
             raise AlignmentError("unreadable", f"{self._topic.name}: {error}") from error
         height, width = frame.relative_depth.shape
-        metres = torch.from_numpy(depth).to(frame.relative_depth.device)
-        check_unit(metres)
+        metres = torch.from_numpy(depth)
+        check_unit(metres)  # Before it goes to a GPU, for the answer is wanted here.
+        metres = metres.to(frame.relative_depth.device)
         return depth_anchors(metres, height, width, settings.config)
 
 
@@ -188,7 +189,7 @@ class LidarSource:
         """See `Source`."""
         if frame.intrinsics is None:
             raise AlignmentError(
-                "unreadable", "without a CameraInfo nobody knows which pixel a point falls on"
+                "no_camera", "want a CameraInfo, got none: which pixel does a point fall on?"
             )
         message = self._topic.paired(frame.stamp_ns, settings)
         try:
