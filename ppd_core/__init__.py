@@ -6,6 +6,9 @@ Start with `DepthPipeline`. Nothing in here knows ROS; the node is the package `
 from __future__ import annotations
 
 from ppd_core.alignment.affine import alignment_from_range
+from ppd_core.alignment.aligner import FrameAligner
+from ppd_core.alignment.anchors import depth_anchors, point_anchors
+from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.config import PRESETS, PipelineConfig, preset
 from ppd_core.geometry.cloud import write_ply
 from ppd_core.image_files import read_image
@@ -17,14 +20,18 @@ from ppd_core.weights import WeightsError
 __all__ = [
     "PRESETS",
     "Alignment",
+    "AlignmentConfig",
     "AlignmentError",
     "DepthPipeline",
     "DepthResult",
+    "FrameAligner",
     "Intrinsics",
     "PipelineConfig",
     "WeightsError",
     "__version__",
     "alignment_from_range",
+    "depth_anchors",
+    "point_anchors",
     "preset",
     "read_image",
     "write_ply",
