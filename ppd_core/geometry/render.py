@@ -46,6 +46,7 @@ def render_cloud(
     height: int = 960,
     yaw_deg: float = 20.0,
     pitch_deg: float = 12.0,
+    framed: np.ndarray | Tensor | None = None,
 ) -> np.ndarray:
     """Render a cloud from the side, with hidden points hidden.
 
@@ -62,6 +63,8 @@ def render_cloud(
         width, height: of the picture in pixels.
         yaw_deg: how far the camera moves to the right around the cloud.
         pitch_deg: how far it moves up.
+        framed: points, (..., 3), that the new camera is set up for instead of this cloud's. Give
+            the same to several clouds and they are seen from one place, each where it lies.
 
     Returns:
         (height, width, 3) uint8 RGB; only background if no point is finite.
@@ -75,15 +78,14 @@ def render_cloud(
     picture = _background(width * _OVERSAMPLING, height * _OVERSAMPLING)
     diameters = _splat_diameters(points)
     is_drawn = np.isfinite(points).all(-1) & np.isfinite(diameters)
-    if is_drawn.any():
-        view = _look(
-            points[is_drawn].astype(np.float64),
-            diameters[is_drawn],
-            colors[is_drawn],
-            _rotation(yaw_deg, pitch_deg),
-            picture.shape[:2],
-        )
-        _draw(view, picture)
+    in_view = points[is_drawn] if framed is None else as_array(framed).reshape(-1, 3)
+    in_view = in_view[np.isfinite(in_view).all(-1)].astype(np.float64)
+    if is_drawn.any() and len(in_view):
+        camera = _SideCamera.of(in_view, _rotation(yaw_deg, pitch_deg), picture.shape[:2])
+        drawn = points[is_drawn].astype(np.float64)
+        view = _look(drawn, diameters[is_drawn], colors[is_drawn], camera)
+        if len(view.distance):
+            _draw(view, picture)
     return _shrink(picture)
 
 
@@ -148,34 +150,53 @@ def _rotation(yaw_deg: float, pitch_deg: float) -> np.ndarray:
     return np.stack([right, np.cos(pitch) * down - np.sin(pitch) * level, forward])
 
 
+@dataclass(frozen=True)
+class _SideCamera:
+    """Where the cloud is seen from, and how it falls on the picture."""
+
+    centre: np.ndarray
+    rotation: np.ndarray
+    distance: float  # from the camera to the centre
+    nearest: float
+    scale: float  # pixels for each unit of tangent
+    principal: np.ndarray  # pixels
+
+    @classmethod
+    def of(cls, points: np.ndarray, rotation: np.ndarray, size: tuple[int, int]) -> _SideCamera:
+        height, width = size
+        centre = np.median(points, axis=0)
+        turned = (points - centre) @ rotation.T
+        # Far enough that the middle of the cloud fills the field of view ...
+        half_view = np.tan(np.radians(_FIELD_OF_VIEW_DEG / 2)) * np.array([1, height / width])
+        needed = np.abs(turned[:, :2] / half_view).max(axis=1) - turned[:, 2]
+        distance = max(np.percentile(needed, 90), 1e-6)
+        depth = turned[:, 2] + distance
+        nearest = 0.02 * np.median(depth)
+        is_ahead = depth > nearest
+        seen = turned[is_ahead, :2] / depth[is_ahead, None]
+        # ... then the middle of what is seen fills the picture.
+        low, high = np.percentile(seen, [1, 99], axis=0)
+        room = np.array([width, height]) * (1 - 2 * _MARGIN)
+        scale = np.min(room / np.maximum(high - low, 1e-9))
+        principal = np.array([width, height]) / 2 - scale * (low + high) / 2
+        return cls(centre, rotation, distance, nearest, scale, principal)
+
+
 def _look(
-    points: np.ndarray,
-    diameters: np.ndarray,
-    colors: np.ndarray,
-    rotation: np.ndarray,
-    size: tuple[int, int],
+    points: np.ndarray, diameters: np.ndarray, colors: np.ndarray, camera: _SideCamera
 ) -> _View:
-    height, width = size
-    turned = (points - np.median(points, axis=0)) @ rotation.T
-    # Far enough that the middle of the cloud fills the field of view ...
-    half_view = np.tan(np.radians(_FIELD_OF_VIEW_DEG / 2)) * np.array([1, height / width])
-    needed = np.abs(turned[:, :2] / half_view).max(axis=1) - turned[:, 2]
-    distance = turned[:, 2] + max(np.percentile(needed, 90), 1e-6)
-    is_ahead = distance > 0.02 * np.median(distance)
+    turned = (points - camera.centre) @ camera.rotation.T
+    distance = turned[:, 2] + camera.distance
+    is_ahead = distance > camera.nearest
     turned, distance = turned[is_ahead], distance[is_ahead]
-    seen = turned[:, :2] / distance[:, None]
-    # ... then the middle of what is seen fills the picture.
-    low, high = np.percentile(seen, [1, 99], axis=0)
-    room = np.array([width, height]) * (1 - 2 * _MARGIN)
-    scale = np.min(room / np.maximum(high - low, 1e-9))
-    pixels = (seen - (low + high) / 2) * scale + np.array([width, height]) / 2
-    radius = np.minimum(0.71 * diameters[is_ahead] / distance * scale + 0.75, _MAX_RADIUS_PX)
+    pixels = camera.scale * turned[:, :2] / distance[:, None] + camera.principal
+    radius = 0.71 * diameters[is_ahead] / distance * camera.scale + 0.75
     order = np.argsort(-distance)
     return _View(
         u=pixels[order, 0],
         v=pixels[order, 1],
         distance=distance[order],
-        radius=radius[order],
+        radius=np.minimum(radius, _MAX_RADIUS_PX)[order],
         colors=colors[is_ahead][order],
     )
 

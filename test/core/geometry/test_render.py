@@ -143,3 +143,25 @@ def test_render_cloud_says_what_is_wrong(
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
         render_cloud(points, colors, width=width, height=6)
+
+
+def test_clouds_that_are_framed_alike_are_seen_from_one_place() -> None:
+    points, colors = scene()
+    view = {"width": 320, "height": 240}
+    assert np.array_equal(
+        render_cloud(points, colors, framed=points, **view), render_cloud(points, colors, **view)
+    )
+    own_view = render_cloud(points * 3, colors, **view)
+    assert np.abs(own_view.astype(int) - render_cloud(points, colors, **view)).mean() < 2
+    farther = render_cloud(points * 3, colors, framed=points, **view)
+    # Three times as far and as large, from where it is the same: shifted in the picture.
+    assert np.abs(farther.astype(int) - own_view).mean() > 20
+
+
+def test_cloud_outside_the_frame_leaves_the_background() -> None:
+    points, colors = scene()
+    behind_the_camera = points - np.array([0, 0, 50.0])
+    empty = render_cloud(np.full_like(points, np.nan), colors, width=32, height=24)
+    for framed in (points, np.full_like(points, np.nan)):
+        picture = render_cloud(behind_the_camera, colors, width=32, height=24, framed=framed)
+        assert np.array_equal(picture, empty)
