@@ -13,6 +13,7 @@ from ppd_core.data.motorcycle import (
     depth_from_disparity,
     load_motorcycle,
     match_stereo,
+    without_averaged,
 )
 
 needs_skimage = pytest.mark.skipif(
@@ -41,7 +42,7 @@ def test_scene_has_one_size_and_the_units_of_the_package(scene):
 
 @needs_skimage
 def test_truth_is_a_room_with_some_of_it_unknown(scene):
-    assert np.isnan(scene.truth).mean() == pytest.approx(0.0735, abs=1e-3)
+    assert np.isnan(scene.truth).mean() == pytest.approx(0.0795, abs=1e-3)
     assert np.nanmin(scene.truth) == pytest.approx(2.110, abs=1e-3)
     assert np.nanmax(scene.truth) == pytest.approx(5.017, abs=1e-3)
 
@@ -66,6 +67,21 @@ def test_depth_follows_from_focal_length_baseline_and_offset():
     assert np.isnan(depth[1]).all()
     published = depth_from_disparity(np.zeros((1, 1)), PUBLISHED)
     assert published[0, 0] == pytest.approx(PUBLISHED.fx * BASELINE_M / PUBLISHED_OFFSET_PX)
+
+
+def test_averages_of_two_surfaces_are_left_out_along_rows_and_columns():
+    row = np.array([[60.0, 60.0, 31.0, 10.0, 10.0]] * 3)
+    for disparity_px, cleaned in ((row, without_averaged(row)), (row.T, without_averaged(row.T).T)):
+        assert np.isnan(cleaned[:, 2]).all()
+        assert np.array_equal(np.delete(cleaned, 2, axis=1), np.delete(row, 2, axis=1))
+        assert np.isfinite(disparity_px).all()
+
+
+def test_sharp_borders_slopes_and_thin_things_are_kept():
+    kept = np.array([[60.0, 60.0, 10.0, 10.5, 11.0, 11.5, 40.0, 11.5, 11.5, np.inf]])
+    cleaned = without_averaged(kept)
+    assert np.array_equal(cleaned[:, :-1], kept[:, :-1])
+    assert np.isnan(cleaned[0, -1])
 
 
 def test_matching_finds_a_shift_and_leaves_what_only_one_camera_sees():
