@@ -71,7 +71,10 @@ def test_depth_follows_from_focal_length_baseline_and_offset():
 
 def test_averages_of_two_surfaces_are_left_out_along_rows_and_columns():
     row = np.array([[60.0, 60.0, 31.0, 10.0, 10.0]] * 3)
-    for disparity_px, cleaned in ((row, without_averaged(row)), (row.T, without_averaged(row.T).T)):
+    for disparity_px, cleaned in (
+        (row, without_averaged(row)),
+        (row.T, without_averaged(row.T).T),
+    ):
         assert np.isnan(cleaned[:, 2]).all()
         assert np.array_equal(np.delete(cleaned, 2, axis=1), np.delete(row, 2, axis=1))
         assert np.isfinite(disparity_px).all()
