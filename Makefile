@@ -22,8 +22,9 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ros,sim,train,data,dev]'
 	@touch $(STAMP)
 
-demo: $(STAMP)  ## a simulated table through camera, node and recorder over ROS 2, into out/demo
+demo: $(STAMP)  ## a simulated table and a real stereo pair through the node over ROS 2, into out/demo
 	$(BIN)/python -m ppd_ros.demo -o out/demo
+	$(BIN)/python -m ppd_ros.demo --stereo -o out/demo/motorcycle
 
 test: $(STAMP)  ## all tests
 	$(BIN)/python -m pytest

@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ppd_core.config import PRESETS
@@ -21,82 +20,25 @@ from ppd_ros.children import (
 )
 from ppd_ros.photo_publisher import PHOTOS, photo_paths
 from ppd_ros.process import StopSignals
+from ppd_ros.recorder import RECORDED
+from ppd_ros.shows import Show, node_arguments, photo_show, stereo_show, table_show
 
 DEFAULT_MODEL = "nano"
-TABLE_SEED = 900_000_013
-"""Of the scene: one of those that are kept for evaluation, so no model was trained on it."""
 NODE_FAILED = "cannot configure"
 """What the node logs when there is no use in waiting for it."""
+DRAWING_S = 300.0
+"""How long the recorder may take for its pictures."""
 UNTRAINED = (
     "The model '{model}' is UNTRAINED. What you see is the way of an image through the package, "
     "over real topics, to files. It is not depth: do not judge the pictures."
 )
-NO_CAMERA = (
-    "ppd-demo: --photos shows photos instead, and needs no rendering: "
-    f"{sys.executable} -m ppd_ros.demo --photos"
-)
-
-
-@dataclass(frozen=True)
-class Show:
-    """What the demo shows: which camera, how far its scene reaches, what is written.
-
-    Attributes:
-        what: in a few words.
-        camera: module and arguments of the process that is the camera.
-        recorder: arguments of the recorder.
-        near_m, far_m: of `alignment.source constant`.
-        metres: what the metres in the pictures come from.
-        written: the files, beside summary.json and the logs.
-    """
-
-    what: str
-    camera: tuple[str, ...]
-    recorder: tuple[str, ...]
-    near_m: float
-    far_m: float
-    metres: str
-    written: str
-
-
-def table_show(model: str, rate_hz: float) -> Show:
-    """A simulated table seen by a moving camera, with the exact depth to compare with."""
-    return Show(
-        what=f"simulated table {TABLE_SEED}",
-        camera=(
-            *("sim_camera_node", "--ros-args", "-r", "__ns:=/camera"),
-            *("-p", f"seed:={TABLE_SEED}", "-p", f"rate_hz:={rate_hz:.6f}"),
-        ),
-        recorder=("--truth", "--model", model),
-        near_m=0.5,
-        far_m=3.5,
-        metres="Pictures, clouds and errors: scale and shift of each frame fitted to the truth.",
-        written="demo.gif, its frames in frames/, cloud.ply beside truth.ply,",
-    )
-
-
-def photo_show(photos: Sequence[str], rate_hz: float) -> Show:
-    """Photos, one after the other."""
-    return Show(
-        what=f"photos {', '.join(photos)}",
-        camera=("photo_publisher", "--photos", *photos, "--rate-hz", str(rate_hz)),
-        recorder=("--photos", *photos),
-        near_m=0.5,
-        far_m=10.0,
-        metres="No sensor, so these are not measured.",
-        written=", ".join(f"{name}.png" for name in photos)
-        + ", NAME_side.png (the cloud from the side), NAME.ply,",
-    )
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; returns the exit status."""
     options = _parser().parse_args(args)
     try:
-        if options.photos is None:
-            show = table_show(options.model, options.rate_hz)
-        else:
-            show = photo_show(options.photos or list(photo_paths()), options.rate_hz)
+        show = _show(options)
         options.out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=options.out).close()  # It may be there and not be writable.
         domain_id = options.domain_id
@@ -106,13 +48,17 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"ppd-demo: {error}", file=sys.stderr)
         return 1
     note = UNTRAINED.format(model=options.model) if _is_untrained(options.model) else ""
-    metres = (
-        f"Metres on the topics come from alignment.source constant ({show.near_m:g} .. "
-        f"{show.far_m:g} m). {show.metres}"
-    )
     print(f"Camera: {show.what}. Model: {options.model}. ROS_DOMAIN_ID: {domain_id}.")
-    print("\n".join(filter(None, [note, metres])), flush=True)
-    return _run(options, show, domain_id, f"{note} {metres}".strip())
+    print("\n".join(filter(None, [note, show.metres])), flush=True)
+    return _run(options, show, domain_id, f"{note} {show.metres}".strip())
+
+
+def _show(options: argparse.Namespace) -> Show:
+    if options.stereo:
+        return stereo_show(options.model, options.rate_hz)
+    if options.photos is None:
+        return table_show(options.model, options.rate_hz)
+    return photo_show(options.photos or list(photo_paths()), options.rate_hz)
 
 
 def _rate_hz(text: str) -> float:
@@ -128,7 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, help=f"preset or checkpoint (default: {DEFAULT_MODEL})"
     )
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--stereo",
+        action="store_true",
+        help="a real stereo pair whose depth is known, instead of the simulated table",
+    )
+    what.add_argument(
         "--photos",
         nargs="*",
         choices=PHOTOS,
@@ -136,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"photos instead of the simulated table: {', '.join(PHOTOS)} (none named: all)",
     )
     parser.add_argument("--rate-hz", type=_rate_hz, default=5.0, help="of the camera (default: 5)")
-    parser.add_argument("--frames", type=int, default=20, help="to record at least (default: 20)")
+    parser.add_argument(
+        "--frames", type=int, help="to record at least (default: 20; of the stereo pair 5)"
+    )
     parser.add_argument("--timeout-s", type=float, default=300.0, help="give up after (300)")
     parser.add_argument(
         "--domain-id", type=int, help="default: ROS_DOMAIN_ID, else one that is free"
@@ -149,41 +103,29 @@ def _run(options: argparse.Namespace, show: Show, domain_id: int, note: str) -> 
     # A flag, not KeyboardInterrupt: that could come between a child's start and its being listed.
     signals = StopSignals()
     with ended_children() as children:
+        node, recorder, camera = _start(options, show, domain_id, note, children)
 
-        def start(name: str, module: str, *arguments: str) -> Child:
-            child = Child(
-                name,
-                f"ppd_ros.{module}",
-                arguments,
-                log_folder=options.out,
-                environment=domain_environment(domain_id),
-            )
-            children.append(child)
-            return child
+        def is_settled() -> bool:
+            # The node: else a model that cannot load would only be told when the time is up.
+            said = NODE_FAILED in node.output or RECORDED in recorder.output
+            return said or signals.is_requested()
 
-        node = start("node", "depth_node", *_node_arguments(options.model, show))
-        recorder = start(
-            "recorder", "recorder", *show.recorder, "--out", str(options.out),
-            "--min-frames", str(options.frames), "--timeout-s", str(options.timeout_s),
-            "--note", note,
-        )  # fmt: skip
-        camera = start("camera", *show.camera)
-
-        # Beyond the recorder's own deadline: it has pictures to render.
-        def is_given_up() -> bool:
-            # Else a model that cannot load would only be told when the recorder's time is up.
-            return signals.is_requested() or NODE_FAILED in node.output
-
-        first = wait_for_first(children, options.timeout_s + 120, is_given_up=is_given_up)
+        # Beyond the recorder's own deadline.
+        first = wait_for_first(children, options.timeout_s + 120, is_given_up=is_settled)
+        statuses = {}
+        if first is None and RECORDED in recorder.output:
+            # Now it draws: nobody needs the other two, and they would slow it down.
+            statuses = {child.name: child.end() for child in (camera, node)}
+            first = wait_for_first([recorder], DRAWING_S, is_given_up=signals.is_requested)
         if signals.is_requested():
             print("ppd-demo: ended by a signal", file=sys.stderr)
             return 130
         if first is not recorder or recorder.status != 0:
             _explain(first, recorder, children)
-            if first is camera and options.photos is None:
-                print(NO_CAMERA, file=sys.stderr)
+            if first is camera and show.hint:
+                print(show.hint, file=sys.stderr)
             return 1
-        statuses = {child.name: child.end() for child in (camera, node)}
+        statuses |= {child.name: child.end() for child in (camera, node)}
     print(recorder.output.rstrip())
     print("node:   " + _last_saying(node, "frames:"))
     print("camera: " + _last_saying(camera, "frames sent"))
@@ -194,25 +136,34 @@ def _run(options: argparse.Namespace, show: Show, domain_id: int, note: str) -> 
     return 1 if failed else 0
 
 
+def _start(
+    options: argparse.Namespace, show: Show, domain_id: int, note: str, children: list[Child]
+) -> tuple[Child, Child, Child]:
+    """Node, recorder and camera; each is in `children` as soon as it runs."""
+
+    def start(name: str, module: str, *arguments: str) -> Child:
+        child = Child(
+            name,
+            f"ppd_ros.{module}",
+            arguments,
+            log_folder=options.out,
+            environment=domain_environment(domain_id),
+        )
+        children.append(child)
+        return child
+
+    frames = show.frames if options.frames is None else options.frames
+    node = start("node", "depth_node", *node_arguments(options.model, show))
+    recorder = start(
+        "recorder", "recorder", *show.recorder, "--out", str(options.out),
+        "--min-frames", str(frames), "--timeout-s", str(options.timeout_s),
+        "--note", note,
+    )  # fmt: skip
+    return node, recorder, start("camera", *show.camera)
+
+
 def _is_untrained(model: str) -> bool:
     return model in PRESETS and not PRESETS[model].weights and packaged_checkpoint(model) is None
-
-
-def _node_arguments(model: str, show: Show) -> list[str]:
-    parameters = {
-        "model": model,
-        "alignment.source": "constant",
-        "alignment.near_m": show.near_m,
-        "alignment.far_m": show.far_m,
-        # Best effort, the node's default, loses half of such images on Fast DDS' small buffers.
-        "qos_overrides./camera/image.subscription.reliability": "reliable",
-    }
-    remappings = {"image": "camera/image", "camera_info": "camera/camera_info"}
-    return [
-        "--ros-args",
-        *(word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")),
-        *(word for name, topic in remappings.items() for word in ("-r", f"{name}:={topic}")),
-    ]
 
 
 def _explain(first: Child | None, recorder: Child, children: Sequence[Child]) -> None:

@@ -10,17 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.time import Time
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.atomic_file import atomic_write
-from ppd_ros.photo_publisher import FRAME_SUFFIX, PHOTOS
+from ppd_core.pipeline import DepthPipeline
+from ppd_ros.photo_publisher import PHOTOS
 from ppd_ros.process import run_node
-from ppd_ros.recorded_files import Frame, write_against_truth, write_frame
-from ppd_ros.sim_camera_node import FRAME_ID
+from ppd_ros.recorded_files import Frame, write_against_truth, write_frame, write_views
+from ppd_ros.recording_summary import summarize, table
 
 TOPICS = {
     "image": (Image, "camera/image"),
@@ -28,9 +29,9 @@ TOPICS = {
     "depth_info": (CameraInfo, "ppd/depth/camera_info"),
     "points": (PointCloud2, "ppd/points"),
 }
-TRUTH_TOPICS = {**TOPICS, "truth": (Image, "camera/truth")}
-SIMULATED = FRAME_ID.removesuffix(FRAME_SUFFIX)
-"""What a frame of the simulated camera is called; see `Frame.name`."""
+RECORDED = "complete frames recorded"
+"""Said when nothing of the topics is needed any more; the demo waits for it."""
+TRUTH_TOPICS = {**TOPICS, "sensor": (Image, "camera/depth_in"), "truth": (Image, "camera/truth")}
 WAITING_STAMPS = 200
 """How many incomplete frames wait for the node, which on a slow machine is many images behind."""
 
@@ -41,7 +42,7 @@ class Recorder(Node):
     Args:
         names: what must be seen; see `Frame.name`.
         min_frames: how many complete frames the rate is measured over.
-        has_truth: a complete frame has the truth too, and the first `min_frames` are kept.
+        has_truth: a complete frame has sensor and truth too, and the first `min_frames` are kept.
         node_options: of `rclpy.node.Node`.
 
     Attributes:
@@ -122,68 +123,18 @@ class Recorder(Node):
             self.kept.append(frame)
 
 
-def summarize(
-    recorder: Recorder,
-    photos: Sequence[dict[str, Any]],
-    note: str,
-    errors: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """What was seen on the topics, in one object; latencies go from stamp to arrival here."""
-    latencies_ms = {
-        topic: [round(1e3 * float(p), 1) for p in np.percentile(values, (50, 95))]
-        for topic, values in recorder.latencies_s.items()
-    }
-    return {
-        "note": note,
-        "images_received": recorder.num_images,
-        "frames_complete": recorder.num_frames,
-        "rate_hz": round(recorder.rate_hz, 2),
-        "latency_p50_p95_ms": latencies_ms,
-        "photos": list(photos),
-        **({"against_truth": errors} if errors else {}),
-    }
-
-
-def table(summary: dict[str, Any]) -> str:
-    """The summary for the eye."""
-    lines = [
-        f"{summary['images_received']} images received, {summary['frames_complete']} frames with "
-        f"depth, depth/camera_info and points: {summary['rate_hz']} frames/s",
-        "latency p50/p95, stamp to arrival: "
-        + ", ".join(
-            f"{topic} {p50:.0f}/{p95:.0f} ms"
-            for topic, (p50, p95) in summary["latency_p50_p95_ms"].items()
-        ),
-    ]
-    if errors := summary.get("against_truth"):
-        lines.append(
-            f"against the exact depth, scale and shift fitted to each frame: AbsRel "
-            f"{errors['absrel']:.4f}, delta1 {errors['delta1']:.4f} "
-            f"(mean of {errors['frames']} frames)"
-        )
-    if summary["photos"]:
-        lines.append(
-            f"{'photo':<16} {'size':>9} {'points':>8}  metres at 2 %, 50 %, 98 % of pixels"
-        )
-    for row in summary["photos"]:
-        metres = [row[f"depth_p{percent}_m"] for percent in (2, 50, 98)]
-        lines.append(
-            f"{row['photo']:<16} {row['width']:>4}x{row['height']:<4} {row['points']:>8} "
-            + " ".join("     nan" if value is None else f"{value:>8.2f}" for value in metres)
-        )
-    return "\n".join([*lines, summary["note"]])
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Record until every photo came or the time is up; returns the exit status."""
     args = sys.argv if args is None else ["recorder", *args]
     options = _parser().parse_args(remove_ros_args(args)[1:])
-    names = [SIMULATED] if options.truth else options.photos
+    names = [options.truth] if options.truth else options.photos
     deadline_s = time.monotonic() + options.timeout_s
     recorders: list[Recorder] = []
 
     def make_node(is_ending: object) -> Recorder:
-        recorders.append(Recorder(names, min_frames=options.min_frames, has_truth=options.truth))
+        recorders.append(
+            Recorder(names, min_frames=options.min_frames, has_truth=bool(options.truth))
+        )
         return recorders[0]
 
     def is_done() -> bool:
@@ -200,17 +151,28 @@ def main(args: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    print(f"{recorder.num_frames} {RECORDED}", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
-    rows, errors = [], None
+    rows: list[dict[str, Any]] = []
+    against_truth = None
     if options.truth:
-        errors = write_against_truth(recorder.kept, options.out, options.model)
+        against_truth = _write_against_truth(recorder.kept, options)
     else:
         rows = [write_frame(recorder.recorded[name], options.out) for name in names]
-    summary = summarize(recorder, rows, options.note, errors)
+    summary = summarize(recorder, rows, options.note, against_truth)
     with atomic_write(options.out / "summary.json") as file:
         file.write(json.dumps(summary, indent=2).encode())
     print(table(summary))
     return 0
+
+
+def _write_against_truth(kept: Sequence[Frame], options: argparse.Namespace) -> dict[str, Any]:
+    errors = write_against_truth(kept, options.out, options.model, is_still=options.still)
+    # Now, not before: loading would slow down what is measured.
+    pipeline = DepthPipeline.from_pretrained(options.model, download=False)
+    constant = alignment_from_range(options.near_m, options.far_m)
+    views = write_views(kept[-1], options.out, pipeline, constant, options.model)
+    return {"against_truth": errors, "four_views": views}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -218,8 +180,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--photos", nargs="+", default=PHOTOS, metavar="NAME")
-    what.add_argument("--truth", action="store_true", help="compare with the simulated camera's")
-    parser.add_argument("--model", default="depth", help="what the pictures call the depth")
+    what.add_argument(
+        "--truth", metavar="NAME", help="frames of this name come with a sensor and the truth"
+    )
+    parser.add_argument("--still", action="store_true", help="nothing moves: no animation")
+    parser.add_argument("--model", default="nano", help="as the node's, to do again what it did")
+    parser.add_argument("--near-m", type=float, default=0.5, help="of the view by a constant")
+    parser.add_argument("--far-m", type=float, default=10.0)
     parser.add_argument("--min-frames", type=int, default=20)
     parser.add_argument("--timeout-s", type=float, default=120.0)
     parser.add_argument("--note", default="", help="a line for the end of the summary")

@@ -14,7 +14,7 @@ import pytest
 
 from ppd_core.image_files import read_image
 from ppd_ros.children import Child, domain_environment, ended_children
-from ppd_ros.demo import TABLE_SEED
+from ppd_ros.shows import TABLE_SEED, node_arguments, photo_show, stereo_show, table_show
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
@@ -63,7 +63,7 @@ def test_demo_of_the_table_writes_what_it_promises(start, tmp_path, rendering):
     (out / "frames" / "mine.png").write_bytes(b"of the user")
     demo = start(
         "ppd_ros.demo",
-        *("-o", str(out), "--model", "tiny", "--frames", "2", "--timeout-s", str(DEADLINE_S)),
+        *("-o", str(out), "--frames", "2", "--timeout-s", str(DEADLINE_S)),
     )
     assert demo.wait(DEADLINE_S + 60) == 0, demo.output
     names = sorted(path.name for path in (out / "frames").iterdir())
@@ -74,14 +74,45 @@ def test_demo_of_the_table_writes_what_it_promises(start, tmp_path, rendering):
     for name in ("cloud", "truth"):
         assert (out / f"{name}.ply").read_bytes().startswith(b"ply\nformat binary_little_endian")
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["against_truth"]["frames"] == 2
-    assert 0 < summary["against_truth"]["absrel"] < 10
-    assert 0 <= summary["against_truth"]["delta1"] <= 1
+    errors = summary["against_truth"]
+    assert (errors["frames"], errors["frames_without_metres"]) == (2, 0)
+    # In metres, with nothing fitted to the truth: a constant gives 0.2.
+    assert 0 < errors["absrel"] < 0.1
+    assert 0.8 < errors["delta1"] <= 1
+    views = {row["view"]: row for row in summary["four_views"]["views"]}
+    assert list(views) == ["sensor", "constant", "global", "local"]
+    assert views["sensor"]["valid_share"] < 1 == views["local"]["valid_share"]
+    assert views["local"]["rmse_m"] < views["global"]["rmse_m"]
+    # The node steadies its scale over time; the view is of one frame alone.
+    assert summary["four_views"]["node_difference"] < 0.02
+    assert read_image(out / "alignment.png").std() > 1
     assert set(summary["latency_p50_p95_ms"]) == {
-        *("image", "depth", "depth_info", "points", "truth")
+        *("image", "depth", "depth_info", "points", "sensor", "truth")
     }
-    for words in ("UNTRAINED", "frames/s", "AbsRel", "fitted to each frame", "frames sent"):
+    for words in ("frames/s", "AbsRel", "nothing fitted to it", "four ways", "frames sent"):
         assert words in demo.output
+
+
+@needs_photos
+def test_demo_of_the_stereo_pair_writes_what_it_promises(start, tmp_path):
+    out = tmp_path / "out"
+    demo = start(
+        "ppd_ros.demo",
+        *("-o", str(out), "--stereo", "--model", "tiny", "--frames", "2"),
+        *("--timeout-s", str(DEADLINE_S)),
+    )
+    assert demo.wait(DEADLINE_S + 60) == 0, demo.output
+    for name in ("alignment.png", "panel.png"):
+        assert read_image(out / name).std() > 1
+    assert not (out / "demo.gif").exists()
+    summary = json.loads((out / "summary.json").read_text())
+    sensor, constant, *fitted = summary["four_views"]["views"]
+    assert sensor["valid_share"] == pytest.approx(0.87, abs=0.03)
+    assert sensor["absrel"] < 0.03
+    assert constant["title"] == "tiny, constant 1 .. 6 m"
+    # Whether a model that nobody trained can be fitted is chance; what came of it is said.
+    assert all(("refusal" in row) == (row["absrel"] is None) for row in fitted)
+    assert "UNTRAINED" in demo.output
 
 
 def test_table_of_the_demo_is_none_that_models_are_trained_on():
@@ -89,6 +120,17 @@ def test_table_of_the_demo_is_none_that_models_are_trained_on():
     from ppd_core.sim.scenes import HELD_OUT_SEEDS
 
     assert TABLE_SEED in HELD_OUT_SEEDS
+
+
+def test_shows_with_a_sensor_are_aligned_to_it_and_photos_to_a_constant():
+    for show in (table_show("nano", 5.0), stereo_show("nano", 5.0)):
+        arguments = node_arguments("nano", show)
+        for words in ("alignment.source:=depth", "alignment.field:=True", "model:=nano"):
+            assert words in arguments
+        assert "depth_in:=camera/depth_in" in arguments
+        assert "near_m" not in " ".join(arguments)
+    arguments = node_arguments("tiny", photo_show(["coffee"], 5.0))
+    assert {"alignment.source:=constant", "alignment.far_m:=10.0"} <= set(arguments)
 
 
 def test_demo_that_cannot_render_says_what_to_install_and_what_works(start, tmp_path):
@@ -103,7 +145,8 @@ def test_demo_that_cannot_render_says_what_to_install_and_what_works(start, tmp_
     assert demo.wait(DEADLINE_S) == 1
     assert "ppd-demo: the camera ended with status 1" in demo.output
     assert "apt install" in demo.output
-    assert "-m ppd_ros.demo --photos" in demo.output
+    for instead in ("--stereo", "--photos"):
+        assert f"-m ppd_ros.demo {instead}" in demo.output
     assert "Traceback" not in demo.output
 
 
@@ -157,6 +200,7 @@ def test_demo_ends_with_1_when_it_cannot_write(start, tmp_path):
     [
         (("-o", "/proc"), "ppd-demo: "),
         (("--rate-hz", "0"), "must be in (0, 1000] a second, got 0"),
+        (("--stereo", "--photos"), "not allowed with argument --stereo"),
     ],
 )
 def test_demo_refuses_what_it_cannot_use_in_one_line(start, tmp_path, arguments, words):

@@ -1,25 +1,22 @@
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
+import torch
+from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
+from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.image_files import read_image
-from ppd_core.types import Intrinsics
+from ppd_core.types import DepthResult, Intrinsics
 from ppd_ros.calibration import intrinsics_to_info
-from ppd_ros.conversions import depth_to_image, points_to_cloud, rgb_to_image
-from ppd_ros.recorded_files import Frame, write_frame
-from ppd_ros.recorder import (
-    SIMULATED,
-    TOPICS,
-    TRUTH_TOPICS,
-    WAITING_STAMPS,
-    Recorder,
-    summarize,
-    table,
-)
+from ppd_ros.conversions import depth_to_image, depth_to_image_mm, points_to_cloud, rgb_to_image
+from ppd_ros.recorded_files import Frame, write_against_truth, write_frame, write_views
+from ppd_ros.recorder import TOPICS, TRUTH_TOPICS, WAITING_STAMPS, Recorder
+from ppd_ros.recording_summary import summarize, table
 
 
 def messages(name, stamp, *, height=6, width=8):
@@ -35,6 +32,7 @@ def messages(name, stamp, *, height=6, width=8):
         "depth": depth_to_image(depth, header),
         "depth_info": intrinsics_to_info(Intrinsics.from_focal(width, height, 10.0), header),
         "points": points_to_cloud(points, colors, header),
+        "sensor": depth_to_image_mm(np.full((height, width), 3.1, np.float32), header),
         "truth": depth_to_image(np.full((height, width), 3.0, np.float32), header),
     }
 
@@ -97,20 +95,20 @@ def test_with_the_truth_the_first_frames_are_kept_and_need_it(world):
         for key, (kind, topic) in TRUTH_TOPICS.items()
     }
     recorder = world.add(
-        lambda context: Recorder([SIMULATED], min_frames=2, has_truth=True, context=context)
+        lambda context: Recorder(["table"], min_frames=2, has_truth=True, context=context)
     )
     world.spin_until(
         lambda: all(p.get_subscription_count() for p in topics.values()), "it subscribes"
     )
-    send(world, topics, SIMULATED, without=["truth"])
+    send(world, topics, "table", without=["truth"])
     world.spin_until(lambda: recorder.num_images == 1, "the image")
     for number in (1, 2, 3):
         assert not (number < 3 and recorder.is_done)
-        send(world, topics, SIMULATED)
+        send(world, topics, "table")
         world.spin_until(lambda n=number: recorder.num_frames == n, "a complete frame")
     assert recorder.is_done
     assert len(recorder.kept) == 2
-    assert recorder.kept[-1] is not recorder.recorded[SIMULATED]
+    assert recorder.kept[-1] is not recorder.recorded["table"]
 
 
 def test_complete_frame_ends_the_wait_for_older_ones(world, topics, make_recorder):
@@ -160,6 +158,67 @@ def test_frame_without_any_depth_is_written_as_such(tmp_path):
     assert "cat" in table({**SUMMARY, "photos": [row]})
 
 
+@pytest.fixture
+def no_rendering(monkeypatch):
+    def render_cloud(points, colors, *, width, height, **view):
+        return np.zeros((height, width, 3), np.uint8)
+
+    monkeypatch.setattr("ppd_ros.truth_panels.render_cloud", render_cloud)
+
+
+def frames_of(*depths):
+    """Frames whose truth is 3 m everywhere, a second apart."""
+    frames = []
+    for second, depth_m in enumerate(depths):
+        sent = messages("table", Time(sec=second))
+        depth = np.full((6, 8), depth_m, np.float32)
+        sent["depth"] = depth_to_image(depth, sent["image"].header)
+        frames.append(Frame(sent))
+    return frames
+
+
+def test_errors_are_means_over_the_frames_that_have_metres(tmp_path, no_rendering):
+    errors = write_against_truth(frames_of(3.3, 3.6, math.nan), tmp_path, "nano")
+    assert errors["absrel"] == pytest.approx(0.15, abs=1e-4)
+    assert errors["rmse_m"] == pytest.approx(0.45, abs=1e-4)
+    assert (errors["frames"], errors["frames_without_metres"]) == (3, 1)
+    assert len(list((tmp_path / "frames").iterdir())) == 3
+    assert (tmp_path / "demo.gif").exists()
+    nothing = write_against_truth(frames_of(math.nan), tmp_path, "nano")
+    assert nothing["absrel"] is None
+    json.dumps(nothing, allow_nan=False)
+
+
+def test_still_scene_is_one_panel(tmp_path, no_rendering):
+    write_against_truth(frames_of(3.0, 3.0), tmp_path, "nano", is_still=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"panel.png", "cloud.ply", "truth.ply"}
+
+
+def test_four_views_are_of_the_frame_s_sensor_and_compared_with_the_node_s_depth(
+    tmp_path, no_rendering
+):
+    z = np.linspace(1, 3, 24 * 32, dtype=np.float32).reshape(24, 32)
+    sent = messages("table", Time(), height=24, width=32)
+    header = sent["image"].header
+    sent["sensor"] = depth_to_image(z, header)
+    sent["truth"] = depth_to_image(z / 1.1, header)
+    sent["depth"] = depth_to_image(1.02 * z, header)
+
+    def estimate(image):
+        relative = torch.from_numpy((np.log1p(z) - 0.4) / 1.25)
+        return DepthResult(relative, relative, torch.ones(24, 32, dtype=torch.bool))
+
+    constant = alignment_from_range(0.5, 3.5)
+    figures = write_views(Frame(sent), tmp_path, estimate, constant, "nano")
+    sensor, *_, local = figures["views"]
+    assert (sensor["view"], local["view"]) == ("sensor", "local")
+    assert sensor["absrel"] == pytest.approx(0.1, abs=1e-4)
+    assert local["absrel"] == pytest.approx(0.1, abs=0.01)
+    assert figures["node_difference"] == pytest.approx(0.02, abs=0.005)
+    assert read_image(tmp_path / "alignment.png").std() > 1
+    json.dumps(figures, allow_nan=False)
+
+
 SUMMARY = {
     "note": "not depth",
     "images_received": 9,
@@ -183,10 +242,41 @@ def test_summary_has_rate_and_latencies():
 
 
 def test_table_says_the_errors_where_there_is_a_truth():
-    errors = {"absrel": 0.0312, "delta1": 0.98, "frames": 20}
+    errors = {
+        **{"absrel": 0.0312, "rmse_m": 0.14, "delta1": 0.98},
+        **{"frames": 20, "frames_without_metres": 0},
+    }
     text = table({**SUMMARY, "against_truth": errors})
-    assert "AbsRel 0.0312, delta1 0.9800 (mean of 20 frames)" in text
+    assert "nothing fitted to it: AbsRel 0.0312, RMSE 0.140 m, delta1 0.9800" in text
+    assert "(mean of 20 frames)" in text
     assert "photo " not in text
+
+
+def test_table_says_how_many_frames_had_no_metres():
+    errors = {"absrel": 0.03, "rmse_m": 0.1, "delta1": 0.9, "frames": 5}
+    text = table({**SUMMARY, "against_truth": {**errors, "frames_without_metres": 2}})
+    assert "(mean of 3 frames; 2 of 5 frames have no metres)" in text
+    nothing = {"absrel": None, "rmse_m": None, "delta1": None, "frames": 5}
+    text = table({**SUMMARY, "against_truth": {**nothing, "frames_without_metres": 5}})
+    assert "against the exact depth; 5 of 5 frames have no metres" in text
+
+
+def test_table_says_the_four_views_or_why_there_are_none():
+    seen = {"absrel": 0.01, "rmse_m": 0.2, "flying_share": 0.11, "valid_share": 0.9}
+    views = [
+        {"title": "sensor", **seen},
+        {"title": "constant", **seen, "flying_share": None},
+        {"title": "field", "absrel": None, "refusal": "near is far"},
+    ]
+    text = table({**SUMMARY, "four_views": {"views": views, "node_difference": 0.0012}})
+    rows = {line.split()[0]: line for line in text.splitlines()}
+    assert rows["sensor"].split()[1:] == ["0.010", "0.200", "11.0%", "90.0%"]
+    assert rows["constant"].split()[1:] == ["0.010", "0.200", "none", "90.0%"]
+    assert rows["field"].endswith("NO METRES: near is far")
+    assert "0.12%" in text
+    assert "the node" not in table(
+        {**SUMMARY, "four_views": {"views": [], "node_difference": None}}
+    )
 
 
 def test_table_says_the_figures_and_the_note():

@@ -1,0 +1,173 @@
+"""One frame, four ways to metres: the sensor alone, a constant, a global and a local alignment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppd_core.alignment.affine import to_metric_depth
+from ppd_core.alignment.aligner import Evidence, FrameAligner
+from ppd_core.alignment.anchors import check_unit, depth_anchors
+from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.evaluation.metric_depth import MetricErrors, flying_share, metric_errors
+from ppd_core.types import Alignment, AlignmentError, DepthResult
+from ppd_ros.tiles import sheet, titled
+from ppd_ros.truth_panels import Comparison
+
+TILE_WIDTH_PX = 560
+SENSOR, CONSTANT, GLOBAL, LOCAL = "sensor", "constant", "global", "local"
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One way to metres, and how far off it is.
+
+    Attributes:
+        key: one of `SENSOR`, `CONSTANT`, `GLOBAL`, `LOCAL`.
+        title: what it is, in a few words.
+        depth: (H, W) float32 metres, NaN = none; all of it where the way was refused.
+        errors: of the depth.
+        flying: share of the depth's pixels near the truth's edges that lie on no surface.
+        refusal: why there are no metres; empty where there are.
+    """
+
+    key: str
+    title: str
+    depth: np.ndarray
+    errors: MetricErrors
+    flying: float
+    refusal: str = ""
+
+
+def make_views(
+    frame: Comparison,
+    sensor_depth: np.ndarray,
+    estimate: Callable[[np.ndarray], DepthResult],
+    constant: Alignment,
+    *,
+    model: str = "PPD",
+) -> list[View]:
+    """Bring a frame to metres in four ways, each from the same relative depth.
+
+    Args:
+        frame: the image, and the truth that is compared with and nothing else.
+        sensor_depth: (H, W) float32 metres, NaN = hole, registered to the image.
+        estimate: makes the relative depth, like `DepthPipeline`.
+        constant: for all frames alike.
+        model: what makes the relative depth, for the titles.
+    """
+    sensor = torch.from_numpy(sensor_depth)
+    relative = estimate(frame.image).relative_depth.cpu()
+    metres = to_metric_depth(relative, constant)
+    near_m, far_m = (math.expm1(constant.scale * d + constant.shift) for d in (0, 1))
+    views = [
+        _view(SENSOR, "sensor as it is", sensor, frame),
+        _view(CONSTANT, f"{model}, constant {near_m:g} .. {far_m:g} m", metres, frame),
+    ]
+    evidence = _evidence(sensor, relative)
+    for key, title, has_field in (
+        (GLOBAL, f"{model}, one scale and shift", False),
+        (LOCAL, f"{model}, local field too", True),
+    ):
+        # A frame alone has no others that would steady it.
+        config = AlignmentConfig(has_field=has_field, is_tracked=False)
+        aligned = FrameAligner(config).align(relative, evidence, 0.0)
+        if aligned.metric_depth is None:
+            nothing = torch.full_like(relative, torch.nan)
+            views.append(_view(key, title, nothing, frame, refusal=str(aligned.failure)))
+        else:
+            views.append(_view(key, title, aligned.metric_depth, frame))
+    return views
+
+
+def draw_views(frame: Comparison, views: Sequence[View]) -> np.ndarray:
+    """Camera and truth, then the four views; all clouds from one side and one place.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+    """
+    import cv2
+
+    truth = frame.side_view(frame.truth, TILE_WIDTH_PX)
+    height, width = truth.shape[:2]
+    scale = min(height / frame.image.shape[0], width / frame.image.shape[1])
+    photo = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    photo = np.pad(
+        photo,
+        ((0, height - photo.shape[0]), (0, width - photo.shape[1]), (0, 0)),
+        constant_values=255,
+    )
+    tiles = [
+        titled(photo, "camera", ""),
+        titled(truth, "truth", f"clouds from the side, up to {frame.reach_m:.2f} m"),
+        *(
+            titled(frame.side_view(view.depth, TILE_WIDTH_PX), view.title, _figures(view))
+            for view in views
+        ),
+    ]
+    return sheet([tiles[:3], tiles[3:]])
+
+
+def view_row(view: View) -> dict[str, Any]:
+    """A view's figures, for the summary; None where there is none."""
+    figures = {
+        "absrel": view.errors.abs_rel,
+        "rmse_m": view.errors.rmse_m,
+        "delta1": view.errors.delta1,
+        "flying_share": view.flying,
+        "valid_share": view.errors.valid_share,
+    }
+    return {
+        "view": view.key,
+        "title": view.title,
+        **{name: _rounded(value) for name, value in figures.items()},
+        **({"refusal": view.refusal} if view.refusal else {}),
+    }
+
+
+def difference(depth: np.ndarray, other: np.ndarray) -> float | None:
+    """Median of how many parts of itself one depth differs from another; None if nowhere both."""
+    both = np.isfinite(depth) & np.isfinite(other)
+    if not both.any():
+        return None
+    return round(float(np.median(np.abs(depth[both] - other[both]) / other[both])), 5)
+
+
+def _view(key: str, title: str, depth: Tensor, frame: Comparison, *, refusal: str = "") -> View:
+    truth = torch.from_numpy(frame.truth)
+    return View(
+        key=key,
+        title=title,
+        depth=depth.numpy(),
+        errors=metric_errors(depth, truth),
+        flying=flying_share(depth, truth),
+        refusal=refusal,
+    )
+
+
+def _evidence(sensor: Tensor, relative: Tensor) -> Evidence:
+    try:
+        check_unit(sensor)
+    except AlignmentError as error:
+        return error
+    height, width = relative.shape
+    return depth_anchors(sensor, height, width, AlignmentConfig())
+
+
+def _figures(view: View) -> str:
+    if view.refusal:
+        return f"NO METRES: {view.refusal}"
+    return (
+        f"AbsRel {view.errors.abs_rel:.3f}, RMSE {view.errors.rmse_m:.3f} m, "
+        f"flying pixels {100 * view.flying:.0f} %, covers {100 * view.errors.valid_share:.0f} %"
+    )
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)

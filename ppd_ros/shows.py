@@ -1,0 +1,130 @@
+"""What the demo can show: a simulated table, a real stereo pair, photos."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ppd_ros.photo_publisher import FRAME_SUFFIX
+from ppd_ros.sim_camera_node import FRAME_ID
+from ppd_ros.stereo_publisher import SCENE
+
+TABLE_SEED = 900_000_013
+"""Of the scene: one of those that are kept for evaluation, so no model was trained on it."""
+SENSOR = {
+    "alignment.source": "depth",
+    "alignment.field": True,
+    # Not "drop": a frame that nothing ties to metres shall be seen to have none. In quotes, for
+    # YAML reads nan as a number.
+    "alignment.on_failure": "'nan'",
+}
+NO_CAMERA = (
+    "ppd-demo: a real stereo pair and photos need no rendering: "
+    f"{sys.executable} -m ppd_ros.demo --stereo, or {sys.executable} -m ppd_ros.demo --photos"
+)
+
+
+@dataclass(frozen=True)
+class Show:
+    """What the demo shows: which camera, what ties its depth to metres, what is written.
+
+    Attributes:
+        what: in a few words.
+        camera: module and arguments of the process that is the camera.
+        recorder: arguments of the recorder.
+        parameters: of the node, beside the model.
+        metres: what the metres on the topics and in the pictures come from.
+        written: the files, beside summary.json and the logs.
+        hint: for when the camera cannot run.
+        frames: how many are recorded unless told otherwise.
+    """
+
+    what: str
+    camera: tuple[str, ...]
+    recorder: tuple[str, ...]
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    metres: str = ""
+    written: str = ""
+    hint: str = ""
+    frames: int = 20
+
+
+def table_show(model: str, rate_hz: float) -> Show:
+    """A simulated table seen by a moving camera, with the exact depth to compare with."""
+    return Show(
+        what=f"simulated table {TABLE_SEED}",
+        camera=(
+            *("sim_camera_node", "--ros-args", "-r", "__ns:=/camera"),
+            *("-p", f"seed:={TABLE_SEED}", "-p", f"rate_hz:={rate_hz:.6f}"),
+        ),
+        recorder=_with_truth(FRAME_ID.removesuffix(FRAME_SUFFIX), model, near_m=0.5, far_m=3.5),
+        parameters=SENSOR,
+        metres=_from_sensor("the simulated sensor's faulty depth"),
+        written="alignment.png (one frame, four ways to metres), demo.gif, its frames in frames/, "
+        "cloud.ply beside truth.ply,",
+        hint=NO_CAMERA,
+    )
+
+
+def stereo_show(model: str, rate_hz: float) -> Show:
+    """A real scene, with OpenCV's stereo matching as the sensor and measured truth."""
+    return Show(
+        what="the Middlebury motorcycle, a real stereo pair",
+        camera=("stereo_publisher", "--rate-hz", str(rate_hz)),
+        recorder=(*_with_truth(SCENE, model, near_m=1.0, far_m=6.0), "--still"),
+        parameters=SENSOR,
+        metres=_from_sensor("OpenCV's stereo matching"),
+        written="alignment.png (one frame, four ways to metres), panel.png, cloud.ply beside "
+        "truth.ply,",
+        frames=5,  # Each is the same; these tell the rate.
+    )
+
+
+def photo_show(photos: Sequence[str], rate_hz: float) -> Show:
+    """Photos, one after the other."""
+    near_m, far_m = 0.5, 10.0
+    return Show(
+        what=f"photos {', '.join(photos)}",
+        camera=("photo_publisher", "--photos", *photos, "--rate-hz", str(rate_hz)),
+        recorder=("--photos", *photos),
+        parameters={
+            "alignment.source": "constant",
+            "alignment.near_m": near_m,
+            "alignment.far_m": far_m,
+        },
+        metres=f"Metres on the topics come from alignment.source constant ({near_m:g} .. "
+        f"{far_m:g} m). No sensor, so these are not measured.",
+        written=", ".join(f"{name}.png" for name in photos)
+        + ", NAME_side.png (the cloud from the side), NAME.ply,",
+    )
+
+
+def node_arguments(model: str, show: Show) -> list[str]:
+    """The command line of the depth node for a show."""
+    topics = ("image", "camera_info", "depth_in")
+    parameters = {
+        "model": model,
+        **show.parameters,
+        # Best effort, the node's default, loses half of such images on Fast DDS' small buffers.
+        **{
+            f"qos_overrides./camera/{topic}.subscription.reliability": "reliable"
+            for topic in ("image", "depth_in")
+        },
+    }
+    return [
+        "--ros-args",
+        *(word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")),
+        *(word for topic in topics for word in ("-r", f"{topic}:=camera/{topic}")),
+    ]
+
+
+def _with_truth(name: str, model: str, *, near_m: float, far_m: float) -> tuple[str, ...]:
+    return ("--truth", name, "--model", model, "--near-m", str(near_m), "--far-m", str(far_m))
+
+
+def _from_sensor(sensor: str) -> str:
+    return (
+        f"Metres on the topics come from alignment.source depth with alignment.field: {sensor}. "
+        "The exact depth is only compared with, and nothing is fitted to it."
+    )
