@@ -34,6 +34,7 @@ class View:
         depth: (H, W) float32 metres, NaN = none; all of it where the way was refused.
         errors: of the depth.
         flying: share of the depth's pixels near the truth's edges that lie on no surface.
+        hole_abs_rel: its AbsRel where the sensor has no depth; NaN where nothing is to be told.
         refusal: why there are no metres; empty where there are.
     """
 
@@ -42,6 +43,7 @@ class View:
     depth: np.ndarray
     errors: MetricErrors
     flying: float
+    hole_abs_rel: float
     refusal: str = ""
 
 
@@ -66,9 +68,10 @@ def make_views(
     relative = estimate(frame.image).relative_depth.cpu()
     metres = to_metric_depth(relative, constant)
     near_m, far_m = (math.expm1(constant.scale * d + constant.shift) for d in (0, 1))
+    judge = _Judge(torch.from_numpy(frame.truth), sensor)
     views = [
-        _view(SENSOR, "sensor as it is", sensor, frame),
-        _view(CONSTANT, f"{model}, constant {near_m:g} .. {far_m:g} m", metres, frame),
+        judge.view(SENSOR, "sensor as it is", sensor),
+        judge.view(CONSTANT, f"{model}, constant {near_m:g} .. {far_m:g} m", metres),
     ]
     evidence = _evidence(sensor, relative)
     for key, title, has_field in (
@@ -80,9 +83,9 @@ def make_views(
         aligned = FrameAligner(config).align(relative, evidence, 0.0)
         if aligned.metric_depth is None:
             nothing = torch.full_like(relative, torch.nan)
-            views.append(_view(key, title, nothing, frame, refusal=str(aligned.failure)))
+            views.append(judge.view(key, title, nothing, refusal=str(aligned.failure)))
         else:
-            views.append(_view(key, title, aligned.metric_depth, frame))
+            views.append(judge.view(key, title, aligned.metric_depth))
     return views
 
 
@@ -122,6 +125,7 @@ def view_row(view: View) -> dict[str, Any]:
         "delta1": view.errors.delta1,
         "flying_share": view.flying,
         "valid_share": view.errors.valid_share,
+        "absrel_in_holes": view.hole_abs_rel,
     }
     return {
         "view": view.key,
@@ -139,16 +143,26 @@ def difference(depth: np.ndarray, other: np.ndarray) -> float | None:
     return round(float(np.median(np.abs(depth[both] - other[both]) / other[both])), 5)
 
 
-def _view(key: str, title: str, depth: Tensor, frame: Comparison, *, refusal: str = "") -> View:
-    truth = torch.from_numpy(frame.truth)
-    return View(
-        key=key,
-        title=title,
-        depth=depth.numpy(),
-        errors=metric_errors(depth, truth),
-        flying=flying_share(depth, truth),
-        refusal=refusal,
-    )
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """Compares depths with the truth, everywhere and in the sensor's holes; both (H, W) metres."""
+
+    truth: Tensor
+    sensor: Tensor
+
+    def view(self, key: str, title: str, depth: Tensor, *, refusal: str = "") -> View:
+        is_hole = ~(torch.isfinite(self.sensor) & (self.sensor > 0))
+        in_holes = torch.where(is_hole, self.truth, torch.nan)
+        has_holes = torch.isfinite(in_holes).any()
+        return View(
+            key=key,
+            title=title,
+            depth=depth.numpy(),
+            errors=metric_errors(depth, self.truth),
+            flying=flying_share(depth, self.truth),
+            hole_abs_rel=metric_errors(depth, in_holes).abs_rel if has_holes else math.nan,
+            refusal=refusal,
+        )
 
 
 def _evidence(sensor: Tensor, relative: Tensor) -> Evidence:

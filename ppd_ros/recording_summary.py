@@ -81,19 +81,26 @@ def _truth_line(errors: Mapping[str, Any]) -> str:
 
 
 def _view_lines(four_views: Mapping[str, Any]) -> list[str]:
-    lines = [f"{'the last frame, four ways':<36} AbsRel  RMSE m  flying  covers"]
+    lines = [f"{'the last frame, four ways':<36} AbsRel  in holes  RMSE m  flying  covers"]
     for row in four_views["views"]:
         if row.get("refusal"):
             lines.append(f"{row['title']:<36} NO METRES: {row['refusal']}")
             continue
-        shares = (row["flying_share"], row["valid_share"])
-        lines.append(
-            f"{row['title']:<36} {row['absrel']:>6.3f} {row['rmse_m']:>7.3f} "
-            + " ".join("    none" if share is None else f"{share:>7.1%}" for share in shares)
+        cells = (
+            _cell(row["absrel"], 6, ".3f"),
+            _cell(row["absrel_in_holes"], 9, ".3f"),
+            _cell(row["rmse_m"], 7, ".3f"),
+            _cell(row["flying_share"], 7, ".1%"),
+            _cell(row["valid_share"], 7, ".1%"),
         )
+        lines.append(" ".join([f"{row['title']:<36}", *cells]))
     if (difference := four_views["node_difference"]) is not None:
         lines.append(
             "the node's own depth of it, steadied over time, differs from the last of them by "
             f"{difference:.2%} (median)"
         )
     return lines
+
+
+def _cell(value: float | None, width: int, form: str) -> str:
+    return f"{'none' if value is None else format(value, form):>{width}}"

@@ -57,6 +57,8 @@ def test_perfect_model_needs_but_a_scale_and_has_no_holes(frame):
         assert views[key].errors.abs_rel < 1e-3
         assert views[key].errors.valid_share == 1
         assert views[key].flying == 0
+        assert views[key].hole_abs_rel < 1e-2
+    assert math.isnan(views[SENSOR].hole_abs_rel)
     expected = np.expm1(
         CONSTANT_ALIGNMENT.scale * (np.log1p(frame.truth) - 0.4) / 1.25 + CONSTANT_ALIGNMENT.shift
     )
@@ -67,6 +69,7 @@ def test_perfect_model_needs_but_a_scale_and_has_no_holes(frame):
 def test_local_view_follows_the_sensor_where_one_scale_cannot(frame):
     bent = frame.truth * np.linspace(0.9, 1.15, HEIGHT, dtype=np.float32)[:, None]
     views = by_key(make_views(frame, frame.truth, estimating(bent), CONSTANT_ALIGNMENT))
+    assert math.isnan(views[LOCAL].hole_abs_rel)  # There are no holes.
     assert views[LOCAL].errors.rmse_m < 0.6 * views[GLOBAL].errors.rmse_m
 
 

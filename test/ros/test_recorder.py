@@ -262,16 +262,16 @@ def test_table_says_how_many_frames_had_no_metres():
 
 
 def test_table_says_the_four_views_or_why_there_are_none():
-    seen = {"absrel": 0.01, "rmse_m": 0.2, "flying_share": 0.11, "valid_share": 0.9}
+    figures = {"absrel": 0.01, "rmse_m": 0.2, "flying_share": 0.11, "valid_share": 0.9}
     views = [
-        {"title": "sensor", **seen},
-        {"title": "constant", **seen, "flying_share": None},
+        {"title": "sensor", **figures, "absrel_in_holes": None},
+        {"title": "constant", **figures, "absrel_in_holes": 0.5},
         {"title": "field", "absrel": None, "refusal": "near is far"},
     ]
     text = table({**SUMMARY, "four_views": {"views": views, "node_difference": 0.0012}})
     rows = {line.split()[0]: line for line in text.splitlines()}
-    assert rows["sensor"].split()[1:] == ["0.010", "0.200", "11.0%", "90.0%"]
-    assert rows["constant"].split()[1:] == ["0.010", "0.200", "none", "90.0%"]
+    assert rows["sensor"].split()[1:] == ["0.010", "none", "0.200", "11.0%", "90.0%"]
+    assert rows["constant"].split()[1:] == ["0.010", "0.500", "0.200", "11.0%", "90.0%"]
     assert rows["field"].endswith("NO METRES: near is far")
     assert "0.12%" in text
     assert "the node" not in table(
