@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ SETTLED = 30
 """Frames after which a tracker has settled."""
 COST_SIZE = (768, 1024)
 CONFIG = AlignmentConfig()
+FIELD = AlignmentConfig(has_field=True)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -281,7 +283,8 @@ def _flattest_patch(frame: Frame, side: int = 16) -> tuple[slice, slice]:
     for top in range(0, inverse.shape[0] - side + 1, side):
         for left in range(0, inverse.shape[1] - side + 1, side):
             patch = inverse[top : top + side, left : left + side]
-            bend = (patch.diff(dim=0).diff(dim=0).abs().mean() / patch.mean()).item()
+            bends = [patch.diff(n=2, dim=axis).abs().mean() for axis in (0, 1)]
+            bend = (sum(bends) / patch.mean()).item()
             if bend < best:
                 best, found = bend, (slice(top, top + side), slice(left, left + side))
     return found
@@ -292,17 +295,19 @@ def cost(pipeline: DepthPipeline, folder: Path, calls: int) -> dict[str, float]:
     frame = next(frames_of(pipeline, folder, 1))
     relative, sensor = (_enlarged(one) for one in (frame.relative, frame.sensor))
 
-    def overall() -> None:
-        anchors = depth_anchors(sensor, *COST_SIZE, CONFIG)
-        to_metric_depth(relative, fitted(relative, anchors, CONFIG))
+    def call(config: AlignmentConfig) -> Callable[[], None]:
+        aligner, stamps = FrameAligner(config), itertools.count()
 
-    def local() -> None:
-        anchors = depth_anchors(sensor, *COST_SIZE, CONFIG)
-        locally_aligned(relative, anchors, fitted(relative, anchors, CONFIG))
+        def align() -> None:
+            anchors = depth_anchors(sensor, *COST_SIZE, config)
+            aligned = aligner.align(relative, anchors, next(stamps) / STATIC_RATE_HZ)
+            assert aligned.metric_depth is not None
+
+        return align
 
     return {
-        "ms_global_1024x768": _median_ms(overall, calls),
-        "ms_field_1024x768": _median_ms(local, calls),
+        "ms_global_1024x768": _median_ms(call(CONFIG), calls),
+        "ms_field_1024x768": _median_ms(call(FIELD), calls),
     }
 
 

@@ -123,7 +123,7 @@ class Intrinsics:
 ALIGNMENT_STATES: Mapping[str, str] = {
     "constant": "scale and shift were given, not measured",
     "fitted": "fitted to metric samples of this very frame",
-    "tied": "no samples: fitted to the frame before, whose metres are carried on",
+    "tied": "a source that does not measure: mostly the metres of the frames before",
     "held": "this frame's samples cannot be trusted: the last good metres are carried on",
 }
 """State of an alignment -> what it means."""
@@ -155,7 +155,9 @@ class Alignment:
         shift: b, in log-metres.
         source: what gave it; one of the names of `alignment.source` ("constant", "depth", ...).
         state: a key of `ALIGNMENT_STATES`.
-        scale_std, shift_std: standard deviations of the two; NaN where nothing was fitted.
+        scale_std, shift_std: standard deviations of the two, as if the samples' errors were
+            independent; NaN where nothing was fitted. In states tied and held, these and all that
+            follow are of the fit to a frame before.
         inlier_ratio: share of the samples' weight that the fit agrees with, 0..1; NaN where
             nothing was fitted.
         rmse_m: root mean square error over those inliers, metres; NaN where nothing was fitted.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+NAN = "nan"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class ParameterSpec:
         """The description and the bounds as ROS carries them."""
         result = ParameterDescriptor(name=self.name, description=self.description)
         result.read_only = self.is_read_only
+        # `-p name:=nan` is a number to YAML, and rclpy would end the node for its type.
+        result.dynamic_typing = NAN in self.choices
         if self.choices:
             result.additional_constraints = f"one of {', '.join(self.choices)}"
         if self.is_fixed_by_configure:
@@ -45,6 +50,11 @@ class ParameterSpec:
             else:
                 result.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
         return result
+
+    def read(self, value: Any) -> Any:
+        """What was meant by a value that a user gave: the word nan, where YAML reads a number."""
+        is_number = isinstance(value, float) and math.isnan(value)
+        return NAN if is_number and NAN in self.choices else value
 
     def check(self, value: Any) -> None:
         """Raise ValueError unless `value` is within bounds and choices."""

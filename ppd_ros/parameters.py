@@ -140,7 +140,7 @@ def declare(node: Node) -> FrameSettings:
 
 def current_values(node: Node) -> dict[str, Any]:
     """Parameter name -> its value now."""
-    return {spec.name: node.get_parameter(spec.name).value for spec in SPECS}
+    return {spec.name: spec.read(node.get_parameter(spec.name).value) for spec in SPECS}
 
 
 def model_settings(values: Mapping[str, Any]) -> ModelSettings:
@@ -192,9 +192,10 @@ def changed_settings(
         spec = specs.get(change.name)
         if spec is None:
             continue
-        if spec.is_fixed_by_configure and is_configured and change.value != values[spec.name]:
+        value = spec.read(change.value)
+        if spec.is_fixed_by_configure and is_configured and value != values[spec.name]:
             raise ValueError(f"{spec.name} can change only while unconfigured: clean up first")
-        values[spec.name] = change.value
+        values[spec.name] = value
     model_settings(values)
     return frame_settings(values)
 

@@ -15,9 +15,8 @@ TABLE_SEED = 900_000_013
 SENSOR = {
     "alignment.source": "depth",
     "alignment.field": True,
-    # Not "drop": a frame that nothing ties to metres shall be seen to have none. In quotes, for
-    # YAML reads nan as a number.
-    "alignment.on_failure": "'nan'",
+    # Not "drop": a frame that nothing ties to metres shall be seen to have none.
+    "alignment.on_failure": "nan",
 }
 NO_CAMERA = (
     "ppd-demo: a real stereo pair and photos need no rendering: "

@@ -98,6 +98,12 @@ class Transforms:
         Raises:
             AlignmentError: "no_tf2" or "no_transform", with tf2's own words.
         """
+        if not (source.frame_id and target.frame_id):
+            raise AlignmentError(
+                "no_transform",
+                "want the frames of cloud and image in their headers, got "
+                f"{source.frame_id!r} and {target.frame_id!r}",
+            )
         if source.frame_id == target.frame_id and not fixed_frame:
             return np.eye(4)
         if self._missing:

@@ -21,10 +21,12 @@ RANGE_TAPER = 0.1
 """Samples this near to an end of the range, as a share of that end, count less."""
 OCCLUSION_RATIO = 1.2
 """A point this many times as far as what a neighbour hits is behind it."""
-_CELL_SPACINGS = 1.5
-"""Side of the cells that occlusion is looked for in, in mean distances between the points."""
+_CELL_SPACINGS = (0.75, 2.0)
+"""Height and width of the cells that occlusion is looked for in, in mean distances between points:
+low, for on a slanted ground those of one row are alike far."""
+_LEAST_M = 1e-3
 _NOT_METRES = (0.05, 100.0)
-"""Between these lies some of what any robot's sensor sees, in metres."""
+"""Between these lies the median of what any robot's sensor sees, in metres."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +40,8 @@ class Anchors:
             weight is 0.
         weight: (N,) float32 in [0, 1], how far the sample is to be trusted; 0 = no sample.
         source: the name of `alignment.source` that they are from.
-        sensor_depth: (h, w) float32, metres, the whole depth image that they were taken from, for
-            `borders.settle_borders`; None where there is none.
+        sensor_depth: (h, w) float32, metres, the whole depth image that they were taken from, NaN
+            where it has none within the range; None without such an image.
     """
 
     height: int
@@ -86,8 +88,9 @@ def depth_anchors(
             f"depth must be (h, w) floating point, not empty, got {tuple(depth.shape)} "
             f"{depth.dtype}"
         )
-    is_hole = ~((depth > 0) & (depth < torch.inf))
-    framed = F.pad(depth.masked_fill(is_hole, torch.nan), (1,) * 4, value=torch.nan)
+    is_seen = (depth >= max(config.min_depth_m, _LEAST_M)) & (depth <= config.max_depth_m)
+    seen = torch.where(is_seen, depth.float(), torch.nan)
+    framed = F.pad(seen, (1,) * 4, value=torch.nan)
     around = _Strided(framed, _stride(depth.shape, config.max_samples))
     centre = around.at(0, 0)
     weight = _range_weight(centre, config) * _surface_weight(around, centre)
@@ -100,10 +103,10 @@ def depth_anchors(
         width=width,
         rows=rows[:, None].expand_as(centre).flatten(),
         cols=cols.expand_as(centre).flatten(),
-        depth=centre.flatten().float(),
-        weight=weight.flatten().float(),
+        depth=centre.flatten(),
+        weight=weight.flatten(),
         source=source,
-        sensor_depth=depth,
+        sensor_depth=seen,
     )
 
 
@@ -118,7 +121,8 @@ def point_anchors(
     """Samples of a point cloud in any frame.
 
     Points that the camera cannot see, for something nearer lies before them, are left out: a
-    LiDAR that sits elsewhere looks past what the camera looks at.
+    LiDAR that sits elsewhere looks past what the camera looks at. Between sparse points some of
+    those go unseen; the fit takes them for the outliers that they are.
 
     Args:
         points: (N, 3) float32, metres; points with a NaN are none.
@@ -135,19 +139,24 @@ def point_anchors(
             f"{tuple(points.shape)} and {tuple(camera_from_points.shape)}"
         )
     pose = camera_from_points.to(points)
-    seen = points[torch.isfinite(points).all(dim=1)] @ pose[:3, :3].T + pose[:3, 3]
+    # LiDARs report rays without a return as points at their own origin.
+    is_return = torch.isfinite(points).all(dim=1) & (points != 0).any(dim=1)
+    seen = points[is_return] @ pose[:3, :3].T + pose[:3, 3]
     if len(seen) < config.min_samples:
         wanted = f"want {config.min_samples} finite points, got {len(seen)}"
         raise AlignmentError("few_samples", wanted)
-    is_ahead = seen[:, 2] > 0
-    if not is_ahead.any():
+    if not (seen[:, 2] > 0).any():
         raise AlignmentError("behind_camera", f"none of {len(seen)} points has z > 0")
-    seen = seen[is_ahead]
+    # What is too near to be a sample, as the robot's own body, is not to hide others either.
+    seen = seen[seen[:, 2] > max(config.min_depth_m, _LEAST_M)]
     pixels = project_points(seen, intrinsics).round()
     width, height = intrinsics.width, intrinsics.height
     is_inside = (pixels >= 0).all(dim=1) & (pixels < pixels.new_tensor([width, height])).all(dim=1)
     if not is_inside.any():
-        raise AlignmentError("no_overlap", f"none of {len(seen)} points falls into the image")
+        raise AlignmentError(
+            "no_overlap",
+            f"none of {len(seen)} points beyond {config.min_depth_m:g} m falls into the image",
+        )
     z, (cols, rows) = seen[is_inside, 2], pixels[is_inside].long().unbind(dim=1)
     weight = _range_weight(z, config) * _is_seen(z, rows, cols, height, width)
     return Anchors(height, width, rows, cols, z, weight, source)
@@ -192,19 +201,19 @@ def check_unit(depth: Tensor) -> None:
         depth: any shape, metres as the message's encoding says; what is not > 0 is not looked at.
 
     Raises:
-        AlignmentError: "wrong_unit": all of it is nearer than 5 cm, or farther than 100 m.
+        AlignmentError: "wrong_unit": the median is under 5 cm, or over 100 m.
     """
     valid = depth[(depth > 0) & (depth < torch.inf)]
     if valid.numel() == 0:
         return
-    low, high = valid.min().item(), valid.max().item()
+    typical = valid.median().item()  # Not the extremes: one wild pixel would decide.
     nearest, farthest = _NOT_METRES
-    if high < nearest or low > farthest:
+    if not nearest <= typical <= farthest:
+        looks_like = "metres in a 16UC1" if typical < nearest else "millimetres in a 32FC1"
         raise AlignmentError(
             "wrong_unit",
-            f"depths from {low:g} m to {high:g} m: 16UC1 must be in millimetres and 32FC1 in "
-            "metres; this looks like "
-            + ("metres in a 16UC1 image" if high < nearest else "millimetres in a 32FC1 image"),
+            f"half of the depths are around {typical:g} m: 16UC1 must be in millimetres and 32FC1 "
+            f"in metres; this looks like {looks_like} image",
         )
 
 
@@ -232,18 +241,14 @@ def _start(side: int, stride: int) -> int:
 def _stride(size: torch.Size, max_samples: int) -> int:
     """The smallest that leaves no more than so many pixels."""
     stride = max(1, math.isqrt(size.numel() // max_samples))
-    while math.prod(len(_places(side, stride)) for side in size) > max_samples:
+    while math.prod(len(range(_start(side, stride), side, stride)) for side in size) > max_samples:
         stride += 1
     return stride
 
 
-def _places(side: int, stride: int) -> range:
-    return range(_start(side, stride), side, stride)
-
-
 def _image_places(side: int, stride: int, image_side: int, device: torch.device) -> Tensor:
     """Pixels of the image in which the centres of the sensor's pixels lie."""
-    places = torch.tensor(_places(side, stride), device=device)
+    places = torch.arange(_start(side, stride), side, stride, device=device)
     return ((2 * places + 1) * image_side) // (2 * side)
 
 
@@ -271,11 +276,16 @@ def _surface_weight(around: _Strided, centre: Tensor) -> Tensor:
 
 
 def _is_seen(z: Tensor, rows: Tensor, cols: Tensor, height: int, width: int) -> Tensor:
-    """1.0 where no point around is much nearer, else 0.0; (N,)."""
-    cell_px = max(1, round(_CELL_SPACINGS * math.sqrt(height * width / len(z))))
-    cells_high, cells_wide = -(-height // cell_px), -(-width // cell_px)
-    cell = (rows // cell_px) * cells_wide + cols // cell_px
+    """0.0 for points between much nearer ones, which hide them, else 1.0; (N,)."""
+    spacing_px = math.sqrt(height * width / len(z))
+    high_px, wide_px = (max(1, round(share * spacing_px)) for share in _CELL_SPACINGS)
+    cells_high, cells_wide = -(-height // high_px), -(-width // wide_px)
+    cell = (rows // high_px) * cells_wide + cols // wide_px
     nearness = z.new_zeros(cells_high * cells_wide)
-    nearness = nearness.scatter_reduce(0, cell, 1 / z, "amax")
-    nearest = F.max_pool2d(nearness.view(1, cells_high, cells_wide), 3, stride=1, padding=1)
-    return (z * nearest.flatten()[cell] <= OCCLUSION_RATIO).to(z)
+    nearness = nearness.scatter_reduce(0, cell, 1 / z, "amax").view(cells_high, cells_wide)
+    # Something nearer to both sides: on a slanted ground it is nearer to one side only.
+    framed = F.pad(nearness, (1,) * 4)
+    across = torch.minimum(framed[1:-1, :-2], framed[1:-1, 2:])
+    down = torch.minimum(framed[:-2, 1:-1], framed[2:, 1:-1])
+    hiding = torch.maximum(across, down).flatten()[cell]
+    return (z * hiding <= OCCLUSION_RATIO).to(z)

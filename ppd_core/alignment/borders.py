@@ -7,8 +7,8 @@ surfaces it is surer than any network. So the two share the work:
 2. Where it is sure, the field's depth holds as long as the two agree. Where they do not, the model
    has overlooked something and the sensor's depth holds; unless the model sees a border right
    here, only a little beside the sensor's: then the model decides between the two surfaces.
-3. Where it is not sure, a depth that lies between two surfaces that the sensor sees beside takes
-   that of the nearer one: whole, never a mean of both. Any other holds.
+3. Where it is not sure, a depth that lies between two surfaces that the sensor sees beside, and is
+   not what the sensor itself reports, takes that of the nearer one: whole, never a mean of both.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def settle_borders(depth: Tensor, sensor_depth: Tensor) -> Tensor:
         (H, W) float32, metres; NaN only where `depth` is.
     """
     log_depth = depth.log()
-    sensor_log = _sure_log(sensor_depth)
+    reported_log = torch.where(sensor_depth > 0, sensor_depth, torch.nan).log()
+    sensor_log = torch.where(_is_sure(sensor_depth), reported_log, torch.nan)
     at_image = _Resampler(sensor_log.shape, depth.shape, depth.device)
     is_seen = torch.isfinite(sensor_log)
     near = at_image(-_most(torch.where(is_seen, -sensor_log, -_NONE), REACH_PX))
@@ -57,8 +58,10 @@ def settle_borders(depth: Tensor, sensor_depth: Tensor) -> Tensor:
     sensor_here = at_image(sensor_log)
     is_off = (sensor_here - log_depth).abs() > OFF_LOG
     around = max(1, REACH_PX * depth.shape[1] // (2 * sensor_depth.shape[1]))
-    filled = torch.nan_to_num(log_depth, nan=0.0)
-    model_jump = _most(filled, around) + _most(-filled, around)
+    has_depth = torch.isfinite(log_depth)
+    model_far = _most(torch.where(has_depth, log_depth, -torch.inf), around)
+    model_near = -_most(torch.where(has_depth, -log_depth, -torch.inf), around)
+    model_jump = model_far - model_near
     jump = far - near
     is_border = (jump > math.log(EDGE_RATIO)) & (model_jump > RESOLVED * jump)
     side = torch.where(log_depth - near < far - log_depth, near, far)
@@ -68,20 +71,20 @@ def settle_borders(depth: Tensor, sensor_depth: Tensor) -> Tensor:
     # First what lies right beside: on a slanted surface, the ends of its range lie farther off.
     levels = (*_beside(sensor_log, at_image), near, far)
     level, distance = _nearest_level(log_depth, levels)
-    is_between = (near < log_depth) & (log_depth < far) & (distance > OFF_LOG)
+    is_reported = (at_image(reported_log) - log_depth).abs() <= OFF_LOG
+    is_between = (near < log_depth) & (log_depth < far) & (distance > OFF_LOG) & ~is_reported
     unsure = torch.where(is_between, level, log_depth)
     return torch.where(at_image(is_seen), sure, unsure).exp()
 
 
-def _sure_log(sensor_depth: Tensor) -> Tensor:
-    """(h, w) log depth where the pixel lies on a plane with its four neighbours; else NaN."""
+def _is_sure(sensor_depth: Tensor) -> Tensor:
+    """(h, w) bool: the pixel lies on a plane with its four neighbours, all of them seen."""
     is_seen = (sensor_depth > 0) & (sensor_depth < torch.inf)
     inverse = torch.where(is_seen, 1 / sensor_depth, torch.nan)
     framed = F.pad(inverse[None, None], (1,) * 4, mode="replicate")[0, 0]
     across = (framed[1:-1, :-2] + framed[1:-1, 2:] - 2 * inverse).abs_()
     down = (framed[:-2, 1:-1] + framed[2:, 1:-1] - 2 * inverse).abs_()
-    is_sure = torch.maximum(across, down) <= SURE_BEND * inverse  # False beside NaN
-    return torch.where(is_sure, -inverse.log(), torch.nan)
+    return torch.maximum(across, down) <= SURE_BEND * inverse  # False beside NaN
 
 
 def _beside(image: Tensor, at_image: _Resampler) -> Iterator[Tensor]:

@@ -79,20 +79,21 @@ def _fill(places: Tensor, residual: Tensor, weight: Tensor) -> Tensor:
 def _cell_index(places: Tensor, size: tuple[int, int, int]) -> Tensor:
     """(N,) flat index of the cell whose centre is nearest to each place in [-1, 1]."""
     depth, rows, cols = size
-    last = places.new_tensor([cols - 1, rows - 1, depth - 1])
-    x, y, z = ((places + 1) / 2 * last).round().long().clamp(min=0).unbind(-1)
-    return (z.clamp(max=depth - 1) * rows + y.clamp(max=rows - 1)) * cols + x.clamp(max=cols - 1)
+    x, y, z = (
+        ((places[:, axis] + 1) * ((count - 1) / 2)).round().long().clamp(0, count - 1)
+        for axis, count in enumerate((cols, rows, depth))
+    )
+    return (z * rows + y) * cols + x
 
 
 def _blurred(sums: Tensor) -> Tensor:
-    """Each (D, rows, cols) spread by 1 2 1 along every axis: what a cell interpolates over."""
-    kernel = sums.new_tensor([0.5, 1.0, 0.5])
-    for axis in range(3):
-        shape = [1, 1, 1, 1, 1]
-        shape[2 + axis] = 3
-        padding = [0, 0, 0]
-        padding[axis] = 1
-        sums = F.conv3d(sums[:, None], kernel.view(shape), padding=padding)[:, 0]
+    """Each (D, rows, cols) spread by 1/2 1 1/2 along every axis: what a cell interpolates over."""
+    for axis in (-1, -2, -3):
+        spread = sums.clone()
+        count = sums.shape[axis] - 1
+        spread.narrow(axis, 0, count).add_(sums.narrow(axis, 1, count), alpha=0.5)
+        spread.narrow(axis, 1, count).add_(sums.narrow(axis, 0, count), alpha=0.5)
+        sums = spread
     return sums
 
 

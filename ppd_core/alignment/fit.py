@@ -38,6 +38,7 @@ _TUKEY_VARIANCE = 0.82807
 """Mean square, under the weights, of normal noise of deviation 1."""
 _MEDIAN_TO_DEVIATION = 1.4826
 _MIN_DEVIATION = 1e-6
+_SHUFFLE = 53  # has no divisor in common with PAIRS
 MIN_RELATIVE_SPREAD = 1e-3
 """Deviation of relative depth over the samples under which it has no slope."""
 MIN_LOG_SPREAD = 1e-4
@@ -220,8 +221,7 @@ def _best_pair(u: Tensor, v: Tensor, weight: Tensor, probe: Tensor) -> tuple[Ten
     order = u.gather(1, drawn).argsort(dim=1)
     near, far = drawn.gather(1, order).chunk(2, dim=1)
     # A fixed shuffle: neighbours in the order would always meet the same partners.
-    shuffle = torch.randperm(PAIRS, generator=torch.Generator().manual_seed(0)).to(u.device)
-    far = far[:, shuffle]
+    far = far[:, (torch.arange(PAIRS, device=u.device) * _SHUFFLE) % PAIRS]
     u_near, v_near = u.gather(1, near), v.gather(1, near)
     run = u.gather(1, far) - u_near
     slopes = (v.gather(1, far) - v_near) / torch.where(run > 0, run, 1.0)

@@ -69,22 +69,17 @@ class ScaleTracker:
             `measured` with the steadied scale and shift.
         """
         steadied = measured
-        if self._last is not None and 0 <= stamp_s - self._good_s <= MAX_GAP_S:
+        if self._last is not None and 0 < stamp_s - self._good_s <= MAX_GAP_S:
             ends, wanted = _Ends.of(self._last), _Ends.of(measured)
             gain = max(LEAST_GAIN, min(1.0, ends.distance(wanted) / STEADY_LOG))
             steadied = ends.moved(wanted, gain).alignment(measured)
-        self._keep(steadied, stamp_s)
+        self.keep(steadied, stamp_s)
         return steadied
-
-    def accept_anew(self, measured: Alignment, stamp_s: float) -> Alignment:
-        """Take an alignment as it is."""
-        self._keep(measured, stamp_s)
-        return measured
 
     def pull(
         self, carried: Alignment, target: Alignment, gain: float, stamp_s: float
     ) -> Alignment:
-        """Follow metres that were carried over from the frame before, a little drawn to a target.
+        """Follow metres that were carried over from a frame before, a little drawn to a target.
 
         Args:
             carried: this frame's fit to the frame before.
@@ -92,24 +87,24 @@ class ScaleTracker:
             gain: the part of the way to the target, 0 to 1.
 
         Returns:
-            `target` with the drawn scale and shift.
+            `carried` with the drawn scale and shift.
         """
-        drawn = _Ends.of(carried).moved(_Ends.of(target), gain).alignment(target)
-        self._keep(drawn, stamp_s)
+        drawn = _Ends.of(carried).moved(_Ends.of(target), gain).alignment(carried)
+        self.keep(drawn, stamp_s)
         return drawn
 
-    def is_holding(self, stamp_s: float) -> bool:
-        """Whether the last good alignment is no older than `hold_s`, and not from the future."""
-        return 0 <= stamp_s - self._good_s <= self._hold_s
+    def keep(self, alignment: Alignment, stamp_s: float) -> None:
+        """Remember an alignment as the last good one."""
+        self._last, self._good_s = alignment, stamp_s
 
-    @property
-    def last(self) -> Alignment | None:
-        """The last good alignment."""
-        return self._last
+    def is_holding(self, stamp_s: float) -> bool:
+        """Whether the last good alignment is older than the stamp, by no more than `hold_s`.
+
+        A stamp that stands still is none: a camera that stamps all frames alike would be held
+        for ever.
+        """
+        return 0 < stamp_s - self._good_s <= self._hold_s
 
     def reset(self) -> None:
         """Forget everything."""
         self._last, self._good_s = None, -math.inf
-
-    def _keep(self, alignment: Alignment, stamp_s: float) -> None:
-        self._last, self._good_s = alignment, stamp_s

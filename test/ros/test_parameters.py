@@ -230,3 +230,21 @@ def test_parameters_of_others_are_left_to_them(make_node):
     node = make_node()
     settings = parameters.declare(node)
     assert changed(node, True, use_sim_time=True) == settings
+
+
+@pytest.mark.parametrize("given", ["nan", float("nan")])
+def test_the_word_nan_is_understood_though_yaml_reads_a_number(make_node, given):
+    node = make_node(alignment__on_failure=given)
+    assert parameters.declare(node).alignment.on_failure == "nan"
+    changed = parameters.changed_settings(
+        node, [Parameter("alignment.on_failure", value="drop")], is_configured=True
+    )
+    assert changed.alignment.on_failure == "drop"
+    back = parameters.changed_settings(
+        node, [Parameter("alignment.on_failure", value=given)], is_configured=True
+    )
+    assert back.alignment.on_failure == "nan"
+    with pytest.raises(ValueError, match=r"must be one of drop, nan, relative, got 1\.0"):
+        parameters.changed_settings(
+            node, [Parameter("alignment.on_failure", value=1.0)], is_configured=True
+        )

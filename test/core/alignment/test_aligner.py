@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -93,6 +95,61 @@ def test_metres_are_not_carried_over_a_cut():
     assert aligner.align(upside_down, NOTHING, 0.1).metric_depth is None
 
 
+@pytest.mark.parametrize("source", ["constant", "held"])
+def test_a_noisy_video_does_not_lose_its_scale(source):
+    generator = torch.Generator().manual_seed(0)
+    given = alignment_from_range(0.5, 7.0)
+    aligner = FrameAligner(dataclasses.replace(CONFIG, hold_s=60.0))
+    clean = relative_of(scene())
+    first = torch.expm1(given.scale * clean + given.shift)
+    start = given if source == "constant" else anchors(first)
+    aligner.align(clean, start, 0.0)
+    for n in range(1, 300):
+        noisy = clean + 0.01 * torch.randn(clean.shape, generator=generator)
+        evidence = given if source == "constant" else NOTHING
+        aligned = aligner.align(noisy, evidence, n / 30)
+    assert aligned.alignment.state == ("tied" if source == "constant" else "held")
+    assert aligned.alignment.scale == pytest.approx(given.scale, rel=0.05)
+
+
+def test_a_panned_video_does_not_lose_its_scale():
+    given = alignment_from_range(0.5, 4.0)
+    wide = relative_of(torch.cat([scene(n) for n in range(8)], dim=1))
+    aligner = FrameAligner(CONFIG)
+    for n in range(200):
+        aligned = aligner.align(wide[:, 2 * n : 2 * n + WIDTH], given, n / 30)
+    assert aligned.alignment.scale == pytest.approx(given.scale, rel=0.1)
+
+
+def test_frames_that_are_not_tied_are_not_kept_in_memory():
+    aligner = FrameAligner(CONFIG)
+    gc.disable()
+    try:
+        relative = relative_of(scene())
+        watched = weakref.ref(relative)
+        for failure in (NOTHING, anchors(torch.full((9, 9), torch.nan))):
+            assert aligner.align(relative, failure, 0.0).metric_depth is None
+        del relative, failure
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
+def test_without_tracking_metres_are_not_carried_over_a_cut_either():
+    aligner = FrameAligner(dataclasses.replace(CONFIG, is_tracked=False))
+    aligner.align(relative_of(scene()), anchors(scene()), 0.0)
+    assert aligner.align(relative_of(scene()), NOTHING, 0.1).alignment.state == "held"
+    assert aligner.align(relative_of(scene()).flip(0), NOTHING, 0.2).metric_depth is None
+
+
+def test_double_precision_is_as_good():
+    config = dataclasses.replace(CONFIG, has_field=True)
+    exact = anchors(scene().double())
+    aligned = FrameAligner(config).align(relative_of(scene()).double(), exact, 0.0)
+    assert aligned.metric_depth.dtype == torch.float32
+    torch.testing.assert_close(aligned.metric_depth, scene(), rtol=1e-2, atol=1e-2)
+
+
 def test_a_cut_with_a_sensor_is_followed_at_once():
     aligner = FrameAligner(CONFIG)
     aligner.align(relative_of(scene()), anchors(scene()), 0.0)
@@ -139,11 +196,13 @@ def test_after_a_reset_a_pause_or_another_size_nothing_is_tied():
     assert aligner.align(relative_of(scene())[:40, :40], given, 9.1).alignment == given
 
 
-def test_a_network_that_guesses_metres_anew_in_each_frame_is_steadied():
+@pytest.mark.parametrize("has_field", [False, True])
+def test_a_network_that_guesses_metres_anew_in_each_frame_is_steadied(has_field):
     generator = torch.Generator().manual_seed(0)
     seen = {True: [], False: []}
     for is_tracked, depths in seen.items():
-        aligner = FrameAligner(dataclasses.replace(CONFIG, is_tracked=is_tracked))
+        config = dataclasses.replace(CONFIG, is_tracked=is_tracked, has_field=has_field)
+        aligner = FrameAligner(config)
         for n in range(40):
             guess = scene() * (1 + 0.05 * torch.randn(1, generator=generator))
             aligned = aligner.align(relative_of(scene()), anchors(guess, "moge2"), 0.1 * n)

@@ -118,8 +118,38 @@ def test_points_behind_something_nearer_are_left_out():
     near = backproject(torch.full((48, 64), 1.0), ray_table(CAMERA))[:, :32].reshape(-1, 3)
     anchors = point_anchors(torch.cat([wall, near]), torch.eye(4), CAMERA, CONFIG)
     seen = anchors.weight > 0
-    assert (anchors.depth[seen & (anchors.cols < 28)] == 1).all()
+    is_corner = (anchors.cols < 4) & ((anchors.rows < 4) | (anchors.rows >= 44))
+    assert (anchors.depth[seen & (anchors.cols < 28) & ~is_corner] == 1).all()
     assert (anchors.depth[seen & (anchors.cols > 40)] == 5).all()
+
+
+@pytest.mark.parametrize("count", [2000, 30000])
+def test_the_ground_does_not_hide_itself(count):
+    camera = Intrinsics.from_focal(640, 480, 500)
+    generator = torch.Generator().manual_seed(0)
+    z = 1 + 9 * torch.rand(count, generator=generator)
+    x = (torch.rand(count, generator=generator) - 0.5) * z
+    ground = torch.stack([x, torch.full_like(z, 0.5), z], dim=1)
+    anchors = point_anchors(ground, torch.eye(4), camera, CONFIG)
+    is_far = anchors.depth > 5
+    assert (anchors.weight[is_far & (anchors.depth < 9)] > 0).float().mean() > 0.5
+
+
+def test_rays_without_a_return_and_the_robot_s_own_body_hide_nothing():
+    wall = backproject(torch.full((48, 64), 5.0), ray_table(CAMERA)).reshape(-1, 3)
+    body = wall * 0.02
+    nothing = torch.zeros(5000, 3)
+    anchors = point_anchors(torch.cat([wall, body, nothing]), torch.eye(4), CAMERA, CONFIG)
+    assert len(anchors.depth) == len(wall)
+    assert (anchors.weight > 0).all()
+
+
+def test_depths_out_of_range_are_not_in_the_image_that_borders_are_made_of():
+    depth = torch.full((48, 64), 2.0)
+    depth[:9], depth[9:20], depth[20:30] = 65.535, 0.01, -1.0
+    kept = depth_anchors(depth, 48, 64, CONFIG).sensor_depth
+    assert torch.isnan(kept[:30]).all()
+    assert (kept[30:] == 2).all()
 
 
 def test_bad_clouds_are_named():
@@ -161,8 +191,8 @@ def test_moge_s_points_become_metres(has_camera):
 @pytest.mark.parametrize(
     ("depth", "words"),
     [
-        (torch.tensor([0.001, 0.003, torch.nan]), "metres in a 16UC1"),
-        (torch.tensor([450.0, 3000.0]), "millimetres in a 32FC1"),
+        (torch.tensor([0.001, 0.003, 65.535, torch.nan]), "metres in a 16UC1"),
+        (torch.tensor([450.0, 3000.0, 60.0]), "millimetres in a 32FC1"),
     ],
 )
 def test_a_mixed_up_unit_is_seen(depth, words):

@@ -65,14 +65,19 @@ def test_after_a_pause_or_a_jump_back_in_time_nothing_is_steadied(stamp_s):
 
 def test_it_holds_for_as_long_as_it_was_told_and_not_after_a_reset():
     tracker = ScaleTracker(0.5)
-    assert tracker.last is None
     assert not tracker.is_holding(0.0)
     tracker.accept(fitted(0.4), 1.0)
     assert tracker.is_holding(1.5)
-    assert tracker.last == fitted(0.4)
+    assert not tracker.is_holding(1.51)
     tracker.reset()
-    assert tracker.last is None
     assert not tracker.is_holding(1.1)
+    assert near_log(tracker.accept(fitted(0.41), 1.1)) == 0.41
+
+
+def test_stamps_that_stand_still_hold_nothing():
+    tracker = ScaleTracker(0.5)
+    tracker.accept(fitted(0.4), 1.0)
+    assert not tracker.is_holding(1.0)
 
 
 def test_carried_metres_are_drawn_to_their_target():
@@ -80,4 +85,4 @@ def test_carried_metres_are_drawn_to_their_target():
     drawn = tracker.pull(fitted(0.4, 2.0), fitted(0.5, 3.0), 0.25, 0.0)
     assert near_log(drawn) == pytest.approx(0.425)
     assert drawn.scale + drawn.shift == pytest.approx(2.25)
-    assert tracker.last == drawn
+    assert tracker.is_holding(0.5)
