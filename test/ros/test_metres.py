@@ -290,7 +290,9 @@ def test_unreadable_cloud_is_named(world, sensor):
 def test_lidar_needs_the_camera(world, sensor):
     sensor.open(LidarSource)
     header = camera_header(world)
-    assert "without a CameraInfo" in str(sensor.failure(frame_of(header)))
+    failure = sensor.failure(frame_of(header))
+    assert failure.reason == "no_camera"
+    assert "want a CameraInfo" in str(failure)
 
 
 def test_deactivate_ends_the_wait_for_a_sensor(world, active):

@@ -132,6 +132,14 @@ def test_a_cloud_in_the_cameras_own_frame_needs_no_tf2(monkeypatch):
     assert np.array_equal(Transforms(None).lookup(CAMERA, same, timeout_s=0.0), np.eye(4))
 
 
+def test_headers_without_a_frame_say_nothing_of_where_the_sensor_is(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2_ros", None)
+    for image, cloud in ((Header(), Header()), (CAMERA, Header()), (Header(), LIDAR)):
+        with pytest.raises(AlignmentError, match="want the frames of cloud and image") as caught:
+            Transforms(None).lookup(image, cloud, timeout_s=0.0)
+        assert caught.value.reason == "no_transform"
+
+
 def test_without_tf2_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2_ros", None)
     with pytest.raises(AlignmentError, match=r"apt install ros-\$ROS_DISTRO-tf2-ros-py") as caught:
