@@ -432,7 +432,7 @@ def test_without_camera_info_a_cloud_is_no_samples(rig, capfd):
     header = made.header()
     made.frame(cloud(cloud_points())(header), header=header)
     assert made.health.state == "lost"
-    assert "without a CameraInfo" in capfd.readouterr().err
+    assert "want a CameraInfo" in capfd.readouterr().err
 
 
 AXES = np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]])
