@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ppd_core.training.augment import image_tensor
 from ppd_core.training.batches import Batch, BatchMaker, batch_loader
@@ -84,6 +85,15 @@ class Run:
         is_bf16 = self.config.mixed_precision == "bf16"
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=is_bf16)
 
+    def _attention(self) -> contextlib.AbstractContextManager[None]:
+        """How attention is computed: on a CPU without blocks.
+
+        The few tokens of the images that a CPU can train on fit into one, and the blocked kernel
+        made the nano prompt at 96 x 64 a sixth slower.
+        """
+        is_cpu = self.accelerator.device.type == "cpu"
+        return sdpa_kernel(SDPBackend.MATH) if is_cpu else contextlib.nullcontext()
+
     def train_step(self, batches: Iterator[Batch | str]) -> None:
         """One step of the optimizer."""
         settings = self.config.optimizer
@@ -111,7 +121,7 @@ class Run:
         image = image_tensor(batch["image"], device)
         depth = batch["depth"].to(device, non_blocking=True)
         times = self.config.phase_at(self.step).timesteps or self.config.timesteps
-        with self.autocast():
+        with self.autocast(), self._attention():
             losses = self.models.objective.losses(
                 self.net, image, depth, times, self._generator(index)
             )
