@@ -83,6 +83,9 @@ class SpDitConfig:
         semantics_dim: width of the semantic prompt's tokens.
         has_semantics: fuse the semantic prompt; off is the paper's plain DiT.
         has_cascade: coarse patches first; off runs every block at the fine patch.
+        has_fine_input: with the cascade, embed x_t and image once more, by fine patches, beside
+            the tokens that were split. A wide model's coarse token holds all 4 x 256 values of
+            its patch; a narrow one's does not, and what it lost no border can be drawn from.
         prediction: what the network's output is: "velocity" (the paper's) or "x0". A token
             narrower than its patch's noise cannot carry the noise to the output, so a narrow
             model predicts x_0 and the sampler converts (arXiv 2511.13720).
@@ -95,6 +98,7 @@ class SpDitConfig:
     semantics_dim: int = 1024
     has_semantics: bool = True
     has_cascade: bool = True
+    has_fine_input: bool = False
     prediction: str = "velocity"
 
     def __post_init__(self) -> None:

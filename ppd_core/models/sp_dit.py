@@ -27,7 +27,8 @@ class SpDit(nn.Module):
     """Half of the blocks on coarse tokens, the semantic prompt, half on fine tokens.
 
     Without the cascade every block works on fine tokens; without semantics nothing is fused (and
-    the cascade's coarse tokens are split by the same MLP, fed with themselves alone).
+    the cascade's coarse tokens are split by the same MLP, fed with themselves alone). With a fine
+    input the cascade's fine tokens get their own patches, too.
     """
 
     def __init__(self, config: SpDitConfig) -> None:
@@ -50,6 +51,8 @@ class SpDit(nn.Module):
                 nn.SiLU(),
                 nn.Linear(4 * dim, out_dim),
             )
+        if config.has_cascade and config.has_fine_input:
+            self.fine_embedder = PatchEmbedder(IN_CHANNELS, dim, FINE_PATCH_PX)
         self.final_layer = FinalLayer(dim, FINE_PATCH_PX**2)
 
     def forward(self, x: Tensor, semantics: Tensor | None, timestep: Tensor) -> Tensor:
@@ -73,6 +76,8 @@ class SpDit(nn.Module):
             tokens = block(tokens, time, rope)
 
         tokens = self._fuse(tokens, semantics, rows, cols)
+        if self.config.has_cascade and self.config.has_fine_input:
+            tokens = tokens + self.fine_embedder(x)
 
         rows, cols = x.shape[-2] // FINE_PATCH_PX, x.shape[-1] // FINE_PATCH_PX
         rope = self._rope(tokens, rows, cols)

@@ -18,7 +18,8 @@ def init_sp_dit(dit: SpDit, gate: float = 0.0) -> None:
     """Draw the weights from torch's default generator.
 
     Linear layers Xavier-uniform, the patch embedding as if it were one, the timestep's MLP normal
-    with deviation 0.02, biases 0. The last layer is 0, so the first output is 0 everywhere.
+    with deviation 0.02, biases 0. The last layer is 0, so the first output is 0 everywhere; so is
+    the fine input, which weights from before it can then be trained on with.
 
     Args:
         gate: where the gates of the residuals start, whatever the time: 0 is adaLN-Zero, each
@@ -37,7 +38,10 @@ def init_sp_dit(dit: SpDit, gate: float = 0.0) -> None:
     for block in dit.blocks:
         _init_modulation(cast(DitBlock, block), gate)
     final = dit.final_layer
-    for layer in (cast(nn.Linear, final.adaLN_modulation[-1]), final.linear):
+    zeros: list[nn.Module] = [final.adaLN_modulation[-1], final.linear]
+    if dit.config.has_cascade and dit.config.has_fine_input:
+        zeros.append(dit.fine_embedder.proj)
+    for layer in cast(list[nn.Linear], zeros):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
 

@@ -27,6 +27,7 @@ EXPORT_NAMES = {"flow": "pipeline.safetensors", "regression": "prompt.safetensor
 """Objective -> the file that a run exports."""
 TRAINED_PREFIX = {"flow": "dit.", "regression": "semantics."}
 """Objective -> what the trained network's keys begin with in that file."""
+FINE_INPUT_PREFIX = "fine_embedder."
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +70,20 @@ def build_training_models(config: TrainConfig) -> TrainingModels:
         prefix = TRAINED_PREFIX[config.objective]
         # Clones: the tensors map the file, and training would write into it.
         chosen = {key: value.clone() for key, value in tensors.items() if key.startswith(prefix)}
+        chosen |= _fine_input(models.trained, prefix, chosen)
         weights.load_strict(models.trained, chosen, strip_prefix=prefix)
     models.trained.train().requires_grad_(True)
     return models
+
+
+def _fine_input(module: nn.Module, prefix: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The fine input's own weights, zero as they start, where a file is of before it."""
+    own = {prefix + key: value for key, value in module.state_dict().items()}
+    return {
+        key: value
+        for key, value in own.items()
+        if key.startswith(prefix + FINE_INPUT_PREFIX) and key not in found
+    }
 
 
 def _regression(config: PipelineConfig, loss: LossConfig) -> TrainingModels:

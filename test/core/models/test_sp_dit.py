@@ -80,3 +80,22 @@ def test_float32_stays_with_float64_at_working_size(assert_parity):
     single = dit(x, semantics, torch.tensor([750]))
     double = dit.double()(x.double(), semantics.double(), torch.tensor([750]))
     assert_parity(single, double)
+
+
+def test_the_fine_input_reaches_the_output_past_the_coarse_tokens():
+    dit = SpDit(SpDitConfig(**TINY, has_semantics=False, has_fine_input=True)).eval()
+    x, t = torch.randn(1, 4, 32, 48), torch.tensor([500])
+    with torch.no_grad():
+        dit.x_embedder.proj.weight.zero_()  # blind to the image, but for the fine patches
+    other = x.clone()
+    other[..., :8, :8] += 1
+    difference = dit(other, None, t) - dit(x, None, t)
+    assert difference[..., :8, :8].abs().max() > 1e-4
+    with torch.no_grad():
+        dit.fine_embedder.proj.weight.zero_()
+    torch.testing.assert_close(dit(other, None, t), dit(x, None, t), atol=0, rtol=0)
+
+
+def test_without_the_cascade_every_token_is_fine_already():
+    config = SpDitConfig(**TINY, has_cascade=False, has_fine_input=True)
+    assert not hasattr(SpDit(config), "fine_embedder")

@@ -74,6 +74,26 @@ def test_init_checkpoint_is_where_training_starts(train_config, prompt_file: Pat
     assert prompt_file.read_bytes() == before
 
 
+def test_weights_of_before_the_fine_input_are_trained_on_with_one(
+    train_config, prompt_file: Path, tmp_path: Path
+) -> None:
+    flow = {"objective": "flow", "prompt_checkpoint": str(prompt_file)}
+    old_config = train_config(**flow, model=SMALL | {"has_fine_input": False})
+    old = build_training_models(old_config)
+    with torch.no_grad():
+        for parameter in old.trained.parameters():
+            parameter.normal_()
+    path = tmp_path / "old.safetensors"
+    export(path, old_config, old, averaged_copy(old.trained))
+    new_config = train_config(
+        **flow, model=SMALL | {"has_fine_input": True}, init_checkpoint=str(path)
+    )
+    new = build_training_models(new_config).trained
+    x, semantics, t = torch.randn(1, 4, 32, 32), torch.randn(1, 4, 512), torch.tensor([500.0])
+    assert hasattr(new, "fine_embedder")
+    torch.testing.assert_close(new(x, semantics, t), old.trained(x, semantics, t))
+
+
 def test_a_flow_without_prompt_weights_is_refused(train_config) -> None:
     with pytest.raises(ValueError, match="needs prompt_checkpoint"):
         build_training_models(train_config(objective="flow", model=SMALL))
