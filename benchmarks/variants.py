@@ -33,6 +33,7 @@ FLOW_VARIANTS = (
     ),
     Variant("prompt", "(b) + semantic prompt", ("model.has_cascade=false",)),
     Variant("cascade", "(c) + cascade"),
+    Variant("cascade_coarse", "(c) without fine input", ("model.has_fine_input=false",)),
     Variant("cascade_velocity", "(c), predicting velocity", ("model.prediction=velocity",)),
 )
 TWIN = Variant("twin", "(d) discriminative twin")
