@@ -14,7 +14,6 @@ surfaces it is surer than any network. So the two share the work:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -28,9 +27,9 @@ OFF_LOG = 0.03
 """In log depth: how far the field may be from a sure sensor before it is not believed."""
 RESOLVED = 0.5
 """The part of the jump that the model must make around a pixel to decide on its side."""
-STEPS_PX = (1, 2, 2)
-REACH_PX = sum(STEPS_PX)
-"""How far, in the sensor's pixels, the two surfaces are looked for: across what it smears."""
+BESIDE_PX, REACH_PX = 2, 5
+"""How far, in the sensor's pixels, surfaces are looked for: right beside, and across what the
+sensor smears."""
 _NONE = 1e4
 
 
@@ -51,25 +50,23 @@ def settle_borders(depth: Tensor, sensor_depth: Tensor) -> Tensor:
     sensor_log = torch.where(_is_sure(sensor_depth), reported_log, torch.nan)
     at_image = _Resampler(sensor_log.shape, depth.shape, depth.device)
     is_seen = torch.isfinite(sensor_log)
-    near = at_image(-_most(torch.where(is_seen, -sensor_log, -_NONE), REACH_PX))
-    far = at_image(_most(torch.where(is_seen, sensor_log, -_NONE), REACH_PX))
+    signed = (-sensor_log, sensor_log)
+    beside = [_most(torch.where(is_seen, one, -_NONE), BESIDE_PX) for one in signed]
+    reach = [_most(one, REACH_PX - BESIDE_PX) for one in beside]
+    near, far = -at_image(reach[0]), at_image(reach[1])
 
     # Where the sensor is sure. Comparisons with NaN are false.
     sensor_here = at_image(sensor_log)
     is_off = (sensor_here - log_depth).abs() > OFF_LOG
     around = max(1, REACH_PX * depth.shape[1] // (2 * sensor_depth.shape[1]))
-    has_depth = torch.isfinite(log_depth)
-    model_far = _most(torch.where(has_depth, log_depth, -torch.inf), around)
-    model_near = -_most(torch.where(has_depth, -log_depth, -torch.inf), around)
-    model_jump = model_far - model_near
     jump = far - near
-    is_border = (jump > math.log(EDGE_RATIO)) & (model_jump > RESOLVED * jump)
+    is_border = (jump > math.log(EDGE_RATIO)) & (_span(log_depth, around) > RESOLVED * jump)
     side = torch.where(log_depth - near < far - log_depth, near, far)
     sure = torch.where(is_off, torch.where(is_border, side, sensor_here), log_depth)
 
     # Where it is not.
-    # First what lies right beside: on a slanted surface, the ends of its range lie farther off.
-    levels = (*_beside(sensor_log, at_image), near, far)
+    # Right beside first: on a slanted surface, the ends of its range lie farther off.
+    levels = (-at_image(beside[0]), at_image(beside[1]), near, far)
     level, distance = _nearest_level(log_depth, levels)
     is_reported = (at_image(reported_log) - log_depth).abs() <= OFF_LOG
     is_between = (near < log_depth) & (log_depth < far) & (distance > OFF_LOG) & ~is_reported
@@ -87,35 +84,21 @@ def _is_sure(sensor_depth: Tensor) -> Tensor:
     return torch.maximum(across, down) <= SURE_BEND * inverse  # False beside NaN
 
 
-def _beside(image: Tensor, at_image: _Resampler) -> Iterator[Tensor]:
-    """Of each pixel, the nearest value within reach to the left, right, above and below."""
-    for axis in (0, 1):
-        for sign in (-1, 1):
-            reached = image
-            for step in STEPS_PX:
-                # What the pixel `step` on has found is at most REACH_PX away.
-                reached = torch.where(
-                    torch.isnan(reached), _moved(reached, sign * step, axis), reached
-                )
-            yield at_image(reached)
+def _span(image: Tensor, reach_px: int) -> Tensor:
+    """(H, W): from the least to the greatest value within so many pixels, NaN left out."""
+    is_there = torch.isfinite(image)
+    most = _most(torch.where(is_there, image, -torch.inf), reach_px)
+    return most + _most(torch.where(is_there, -image, -torch.inf), reach_px)
 
 
-def _moved(image: Tensor, step: int, axis: int) -> Tensor:
-    """The image so many pixels on along an axis; what comes in at the border is NaN."""
-    padding = [0, 0, 0, 0]
-    padding[2 * (1 - axis) + (step < 0)] = abs(step)
-    start = 0 if step > 0 else -step
-    return F.pad(image, padding, value=torch.nan).narrow(axis, start, image.shape[axis])
-
-
-def _nearest_level(log_depth: Tensor, levels: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """That of the levels which is nearest to the depth, and how far it is; inf = there is none."""
-    nearest, best = log_depth, torch.full_like(log_depth, torch.inf)
-    for level in levels:
+def _nearest_level(log_depth: Tensor, levels: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """That of the levels which is nearest to the depth, and how far it is."""
+    nearest, best = levels[0], (levels[0] - log_depth).abs_()
+    for level in levels[1:]:
         distance = (level - log_depth).abs_()
-        is_nearer = distance < best  # False for NaN
+        is_nearer = distance < best
         nearest = torch.where(is_nearer, level, nearest)
-        best = torch.where(is_nearer, distance, best)
+        best = torch.minimum(distance, best)
     return nearest, best
 
 
