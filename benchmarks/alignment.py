@@ -20,9 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from held_out import HeldOutBatch, held_out_batches, make_held_out
-from planted import PATTERNS, planted
+from planted import planted_errors
 from predict import model_images, sampled, upsampled
-from report import hardware, print_figures, write_report
+from report import command, hardware, print_figures, write_report
+from results_table import markdown_table, replace_between_markers
+from static_scene import STATIC_SCENES, static_scenes
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,12 +33,10 @@ from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.aligner import FrameAligner, fitted, locally_aligned
 from ppd_core.alignment.anchors import Anchors, depth_anchors, point_anchors
 from ppd_core.alignment.config import AlignmentConfig
-from ppd_core.alignment.fit import fit_affine
 from ppd_core.evaluation.edge_cloud import edge_pixels
 from ppd_core.evaluation.metrics import abs_rel, apply_affine_log, fit_affine_log
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject
-from ppd_core.sim.depth_sensor import DepthSensorConfig, sense_depth
 
 PLANTED_SEEDS = 1000
 FRAMES = 200
@@ -45,13 +45,36 @@ RADIUS_PX = 3
 LIDAR_POINTS = 2000
 LIDAR_NOISE_M = 0.02
 STATIC_FRAMES = 300
-STATIC_SCENES = 5
-STATIC_RATE_HZ = 30.0
-SETTLED = 30
-"""Frames after which a tracker has settled."""
+RATE_HZ = 30.0
 COST_SIZE = (768, 1024)
 CONFIG = AlignmentConfig()
 FIELD = AlignmentConfig(has_field=True)
+
+
+WANTED = {
+    "planted_slope_error_max": ("largest error of the slope, planted", "0.001"),
+    "planted_shift_error_max": ("largest error of the shift, planted", "0.001"),
+    "absrel_ratio_to_oracle": ("AbsRel over that of the best fit to the truth", "1.15"),
+    "field_rmse_ratio": ("RMSE with the field over that without", "0.6"),
+    "flying_share_field": ("flying pixels near edges, with the field", "half the sensor's"),
+    "flying_share_relative": ("the same of nano, best fit to the truth", ""),
+    "flying_share_sensor": ("the same of the sensor, a hole being none", ""),
+    "flying_share_sensor_points": ("the same of the sensor's points alone", ""),
+    "field_valid_share": ("pixels with metres, with the field", "1"),
+    "sensor_valid_share": ("pixels with metres, the sensor alone", ""),
+    "lidar_ratio": ("AbsRel by 2,000 LiDAR points over that by the sensor", "1.3"),
+    "static_std_ratio": ("wandering of a flat patch, tracked over fitted alone", "0.5"),
+    "static_std_ratio_field": ("the same with the field", ""),
+    "ms_global_1024x768": ("ms a frame of 1024 x 768, global", "10 on 4 cores"),
+    "ms_field_1024x768": ("ms a frame of 1024 x 768, with the field", "25 on 4 cores"),
+    "untrusted_share": ("frames whose fit is refused", ""),
+    "oracle_absrel": ("AbsRel of the best fit to the truth", ""),
+    "global_absrel": ("AbsRel, global", ""),
+    "field_absrel": ("AbsRel, with the field", ""),
+    "global_rmse_m": ("RMSE, global, m", ""),
+    "field_rmse_m": ("RMSE, with the field, m", ""),
+}
+"""Figure -> what the table calls it, and at most how much (or just how much) it should be."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -61,14 +84,17 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     pipeline = DepthPipeline.from_pretrained(args.checkpoint, device="cpu")
     make_held_out(args.held_out, args.limit, args.processes)
-    figures = planted_errors(args.planted_seeds)
+    figures = planted_errors(args.planted_seeds, CONFIG)
     figures |= quality(pipeline, args.held_out, args.limit)
-    figures |= static_scenes(pipeline, args.held_out, args.static_frames)
+    frames = frames_of(pipeline, args.held_out, min(args.limit, 4 * STATIC_SCENES))
+    figures |= static_scenes(frames, args.static_frames)
     figures |= cost(pipeline, args.held_out, args.calls)
     print_figures(figures)
     print(hardware())
     if args.json is not None:
         write_report(args.json, figures)
+    if args.markdown is not None:
+        replace_between_markers(args.markdown, "alignment", _table(figures))
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -88,19 +114,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, metavar="N", help="torch's (default: its own)")
     parser.add_argument("--processes", type=int, metavar="N", help="that render frames")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="page whose table is filled in"
+    )
     return parser.parse_args(argv)
-
-
-def planted_errors(seeds: int) -> dict[str, float]:
-    """The largest errors of slope and shift over so many scenes, the patterns taking turns."""
-    slope, shift = [0.0], [0.0]
-    names = list(PATTERNS)
-    for seed in tqdm(range(seeds), desc="planted", unit="fit"):
-        relative, metres, true_scale, true_shift = planted(seed, names[seed % len(names)])
-        fit = fit_affine(relative, metres, torch.ones_like(metres), CONFIG)
-        slope.append(abs(fit.scale.item() - true_scale))
-        shift.append(abs(fit.shift.item() - true_shift))
-    return {"planted_slope_error_max": max(slope), "planted_shift_error_max": max(shift)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -240,56 +257,6 @@ def _lidar_anchors(frame: Frame, generator: torch.Generator) -> Anchors:
     return point_anchors(in_lidar, camera_from_lidar, frame.intrinsics, CONFIG)
 
 
-def static_scenes(pipeline: DepthPipeline, folder: Path, count: int) -> dict[str, float]:
-    """How far a flat patch's depth wanders, tracked over fitted frame by frame."""
-    ratios = []
-    for frame in frames_of(pipeline, folder, 4 * STATIC_SCENES):
-        if len(ratios) == STATIC_SCENES:
-            break
-        try:
-            fitted(frame.relative, depth_anchors(frame.sensor, *frame.truth.shape, CONFIG), CONFIG)
-        except AlignmentError:
-            continue
-        ratios.append(_wander_ratio(frame, count))
-    return {"static_std_ratio": statistics.fmean(ratios)}
-
-
-def _wander_ratio(frame: Frame, count: int) -> float:
-    tracked = FrameAligner(CONFIG)
-    alone = FrameAligner(dataclasses.replace(CONFIG, is_tracked=False))
-    patch = _flattest_patch(frame)
-    rng = np.random.default_rng(0)
-    seen: list[tuple[float, float]] = []
-    for number in range(count):
-        sensed = sense_depth(
-            frame.truth.numpy(), frame.image, frame.intrinsics, DepthSensorConfig(), rng
-        )
-        anchors = depth_anchors(torch.from_numpy(sensed), *frame.truth.shape, CONFIG)
-        stamp_s = number / STATIC_RATE_HZ
-        depths = [
-            one.align(frame.relative, anchors, stamp_s).metric_depth for one in (tracked, alone)
-        ]
-        means = [one[patch].mean().item() for one in depths if one is not None]
-        if len(means) == len(depths):
-            seen.append((means[0], means[1]))
-    steady, wild = np.std(seen[min(SETTLED, len(seen) // 2) :], axis=0)
-    return float(steady / wild)
-
-
-def _flattest_patch(frame: Frame, side: int = 16) -> tuple[slice, slice]:
-    """Where inverse depth is most nearly a plane."""
-    inverse = torch.where(frame.valid_mask, 1 / frame.truth, torch.nan)
-    best, found = float("inf"), (slice(0, side), slice(0, side))
-    for top in range(0, inverse.shape[0] - side + 1, side):
-        for left in range(0, inverse.shape[1] - side + 1, side):
-            patch = inverse[top : top + side, left : left + side]
-            bends = [patch.diff(n=2, dim=axis).abs().mean() for axis in (0, 1)]
-            bend = (sum(bends) / patch.mean()).item()
-            if bend < best:
-                best, found = bend, (slice(top, top + side), slice(left, left + side))
-    return found
-
-
 def cost(pipeline: DepthPipeline, folder: Path, calls: int) -> dict[str, float]:
     """Milliseconds from a sensor's image to metres, both of 1024 x 768, with this many threads."""
     frame = next(frames_of(pipeline, folder, 1))
@@ -300,7 +267,7 @@ def cost(pipeline: DepthPipeline, folder: Path, calls: int) -> dict[str, float]:
 
         def align() -> None:
             anchors = depth_anchors(sensor, *COST_SIZE, config)
-            aligned = aligner.align(relative, anchors, next(stamps) / STATIC_RATE_HZ)
+            aligned = aligner.align(relative, anchors, next(stamps) / RATE_HZ)
             assert aligned.metric_depth is not None
 
         return align
@@ -325,6 +292,12 @@ def _median_ms(call: Callable[[], None], calls: int) -> float:
         call()
         seconds.append(time.perf_counter() - start)
     return 1e3 * statistics.median(seconds[3:])
+
+
+def _table(figures: dict[str, float]) -> str:
+    rows = [[title, f"{figures[name]:.3g}", wanted] for name, (title, wanted) in WANTED.items()]
+    facts = f"`{command()}`\non {hardware()}:"
+    return f"{facts}\n\n{markdown_table(['', 'measured', 'wanted'], rows)}"
 
 
 if __name__ == "__main__":

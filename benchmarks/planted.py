@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
+
+from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.alignment.fit import fit_affine
 
 SAMPLES = 65_536
 OUTLIER_SHARE = 0.4
@@ -78,3 +82,15 @@ PATTERNS: dict[str, Pattern] = {
     "filled holes": _hole_filled,
 }
 """One without clusters, and five with."""
+
+
+def planted_errors(seeds: int, config: AlignmentConfig) -> dict[str, float]:
+    """The largest errors of slope and shift over so many scenes, the patterns taking turns."""
+    slope, shift = [0.0], [0.0]
+    names = list(PATTERNS)
+    for seed in tqdm(range(seeds), desc="planted", unit="fit"):
+        relative, metres, true_scale, true_shift = planted(seed, names[seed % len(names)])
+        fit = fit_affine(relative, metres, torch.ones_like(metres), config)
+        slope.append(abs(fit.scale.item() - true_scale))
+        shift.append(abs(fit.shift.item() - true_shift))
+    return {"planted_slope_error_max": max(slope), "planted_shift_error_max": max(shift)}
