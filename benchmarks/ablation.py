@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from held_out import FRAMES, held_out_batches, make_held_out
-from predict import model_images, regressed, sampled
+from predict import model_images, regressed, sampled, target_depth
 from report import command, hardware, write_report
 from results_table import markdown_table, replace_between_markers
 from scores import Scores
@@ -190,7 +190,7 @@ def _round_trip(vae: torch.nn.Module, _images: Tensor, depth: Tensor, valid: Ten
 
 
 def _truth(_images: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
-    return depth_target(depth[:, None], valid[:, None])[:, 0] + 0.5
+    return target_depth(depth, valid)
 
 
 def measure(

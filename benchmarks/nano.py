@@ -3,7 +3,8 @@
 On the 500 held-out scenes, one 320 x 240 view each: AbsRel, delta1 and flying pixels of the
 sampled depth at the camera's size, beside those of its discriminative twin (the prompt's own
 depth head, upsampled in the same way, `twin_...`), and once more at model size (`model_...`,
-`twin_model_...`). Then the whole pipeline's frames a second, point cloud included.
+`twin_model_...`); `truth_...` is the training target of that size, upsampled: what the size alone
+costs. Then the whole pipeline's frames a second, point cloud included.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import torch
 from held_out import FRAMES, held_out_batches, make_held_out
-from predict import model_images, regressed, sampled, upsampled
+from predict import model_images, regressed, sampled, target_depth, upsampled
 from report import hardware, print_figures, write_report
 from scores import Scores
 from torch import Tensor
@@ -76,21 +77,23 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def quality(
     pipeline: DepthPipeline, folder: Path, frames: int, batch_size: int, num_steps: int | None
 ) -> dict[str, float]:
-    """Every score of nano, and with the prefix `twin_` of its twin; `model_` at model size."""
+    """Every score of nano, and by prefix those of others; `model_` at model size."""
     methods: dict[str, Callable[[DepthPipeline, Tensor], Tensor]] = {
         "": partial(sampled, num_steps=num_steps),
         "twin_": regressed,
     }
-    at_camera = {prefix: Scores(CAMERA_RADIUS_PX) for prefix in methods}
+    at_camera = {prefix: Scores(CAMERA_RADIUS_PX) for prefix in (*methods, "truth_")}
     at_model = {prefix: Scores() for prefix in methods}
     area = pipeline.config.preprocess.processing_area
     with tqdm(total=frames, unit="frame") as progress:
         for batch in held_out_batches(folder, frames, batch_size):
             images = model_images(batch.images, area)
             truth = batch.truth_at(*images.shape[-2:])
-            for prefix, predict in methods.items():
-                relative = predict(pipeline, images)
+            fields = {prefix: predict(pipeline, images) for prefix, predict in methods.items()}
+            for prefix, relative in fields.items():
                 at_model[prefix].add(relative, *truth)
+            fields["truth_"] = target_depth(*truth[:2])
+            for prefix, relative in fields.items():
                 full = upsampled(relative, *batch.depth.shape[-2:])
                 at_camera[prefix].add(full, batch.depth, batch.valid_mask, batch.intrinsics)
             progress.update(len(batch.images))

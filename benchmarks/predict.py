@@ -13,6 +13,7 @@ from ppd_core.flow import timestep_grid
 from ppd_core.geometry.upsample import upsample_depth
 from ppd_core.models.semantics import prepare_image
 from ppd_core.preprocess import preprocess
+from ppd_core.training.targets import depth_target
 
 
 def model_images(images: Sequence[np.ndarray], processing_area: int) -> Tensor:
@@ -41,6 +42,11 @@ def regressed(pipeline: DepthPipeline, images: Tensor) -> Tensor:
     prepared = prepare_image(pipeline.config.prompt, images).to(pipeline.dtype)
     field = pipeline.models["semantics"].predict_field(prepared)  # type: ignore[operator]
     return field[:, 0].to(images.dtype) + 0.5
+
+
+def target_depth(depth: Tensor, valid_mask: Tensor) -> Tensor:
+    """(B, h, w) relative depth as the training target has it: the best that can be predicted."""
+    return depth_target(depth[:, None], valid_mask[:, None])[:, 0] + 0.5
 
 
 def upsampled(relative_depth: Tensor, height: int, width: int) -> Tensor:

@@ -102,7 +102,7 @@ def test_nano_writes_its_figures(benchmark, frames, checkpoint, tmp_path):
     quality = ["absrel", "delta1", "flying_share", "unresolved_share", "edge_chamfer_m"]
     assert figures.keys() == {
         *(f"{prefix}{name}" for name in quality for prefix in ("", "twin_", "model_")),
-        *(f"twin_model_{name}" for name in quality),
+        *(f"{prefix}{name}" for name in quality for prefix in ("twin_model_", "truth_")),
         *("fps_320x240", "parameters_m", "weights_mb"),
     }
     assert figures["fps_320x240"] > 0
