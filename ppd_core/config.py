@@ -192,7 +192,12 @@ PRESETS: dict[str, PipelineConfig] = {
     # Trained on simulated scenes; its weights are in the package.
     "nano": PipelineConfig(
         model=SpDitConfig(
-            hidden_size=192, depth=8, num_heads=3, semantics_dim=512, prediction="x0"
+            hidden_size=192,
+            depth=8,
+            num_heads=3,
+            semantics_dim=512,
+            has_fine_input=True,
+            prediction="x0",
         ),
         prompt=PromptConfig(kind="nano", size="nano"),
         preprocess=PreprocessConfig(processing_area=128 * 96),
