@@ -27,6 +27,8 @@ OFF_LOG = 0.03
 """In log depth: how far the field may be from a sure sensor before it is not believed."""
 RESOLVED = 0.5
 """The part of the jump that the model must make around a pixel to decide on its side."""
+ON_SURFACE = 0.05
+"""How far from a surface a depth may be and still be on it, as a part of the jump between two."""
 BESIDE_PX, REACH_PX = 2, 5
 """How far, in the sensor's pixels, surfaces are looked for: right beside, and across what the
 sensor smears."""
@@ -69,7 +71,8 @@ def settle_borders(depth: Tensor, sensor_depth: Tensor) -> Tensor:
     levels = (-at_image(beside[0]), at_image(beside[1]), near, far)
     level, distance = _nearest_level(log_depth, levels)
     is_reported = (at_image(reported_log) - log_depth).abs() <= OFF_LOG
-    is_between = (near < log_depth) & (log_depth < far) & (distance > OFF_LOG) & ~is_reported
+    is_on_none = distance > torch.clamp(ON_SURFACE * jump, min=OFF_LOG)
+    is_between = (near < log_depth) & (log_depth < far) & is_on_none & ~is_reported
     unsure = torch.where(is_between, level, log_depth)
     return torch.where(at_image(is_seen), sure, unsure).exp()
 
