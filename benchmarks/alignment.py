@@ -10,25 +10,23 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from held_out import HeldOutBatch, held_out_batches, make_held_out
 from planted import planted_errors
 from predict import model_images, sampled, upsampled
 from report import command, hardware, print_figures, write_report
 from results_table import markdown_table, replace_between_markers
-from static_scene import STATIC_SCENES, static_scenes
+from static_scene import CONFIG, FIELD, RATE_HZ, STATIC_SCENES, Frame, static_scenes
 from torch import Tensor
 from tqdm import tqdm
 
-from ppd_core import AlignmentError, DepthPipeline, Intrinsics
+from ppd_core import AlignmentError, DepthPipeline
 from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.aligner import FrameAligner, fitted, locally_aligned
 from ppd_core.alignment.anchors import Anchors, depth_anchors, point_anchors
@@ -45,10 +43,7 @@ RADIUS_PX = 3
 LIDAR_POINTS = 2000
 LIDAR_NOISE_M = 0.02
 STATIC_FRAMES = 300
-RATE_HZ = 30.0
 COST_SIZE = (768, 1024)
-CONFIG = AlignmentConfig()
-FIELD = AlignmentConfig(has_field=True)
 
 
 WANTED = {
@@ -118,18 +113,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--markdown", type=Path, metavar="FILE", help="page whose table is filled in"
     )
     return parser.parse_args(argv)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Frame:
-    """A held-out frame with nano's depth. Planes are (H, W) float32; depths in metres."""
-
-    image: np.ndarray
-    relative: Tensor
-    truth: Tensor
-    valid_mask: Tensor
-    sensor: Tensor
-    intrinsics: Intrinsics
 
 
 def frames_of(pipeline: DepthPipeline, folder: Path, count: int) -> Iterator[Frame]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,8 +20,9 @@ SETTLED = 30
 CONFIG, FIELD = AlignmentConfig(), AlignmentConfig(has_field=True)
 
 
-class StaticFrame(Protocol):
-    """What is seen again and again; planes are (H, W), depths in metres."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame with nano's depth. Planes are (H, W) float32, depths in metres."""
 
     image: np.ndarray
     relative: Tensor
@@ -32,7 +32,7 @@ class StaticFrame(Protocol):
     intrinsics: Intrinsics
 
 
-def static_scenes(frames: Iterable[StaticFrame], count: int) -> dict[str, float]:
+def static_scenes(frames: Iterable[Frame], count: int) -> dict[str, float]:
     """How far a flat patch's depth wanders, tracked over fitted frame by frame.
 
     Args:
@@ -52,7 +52,7 @@ def static_scenes(frames: Iterable[StaticFrame], count: int) -> dict[str, float]
     return {"static_std_ratio": float(plain), "static_std_ratio_field": float(field)}
 
 
-def _wander_ratio(frame: StaticFrame, count: int, config: AlignmentConfig) -> float:
+def _wander_ratio(frame: Frame, count: int, config: AlignmentConfig) -> float:
     tracked = FrameAligner(config)
     alone = FrameAligner(dataclasses.replace(config, is_tracked=False))
     patch = _flattest_patch(frame)
@@ -74,7 +74,7 @@ def _wander_ratio(frame: StaticFrame, count: int, config: AlignmentConfig) -> fl
     return float(steady / wild)
 
 
-def _flattest_patch(frame: StaticFrame, side: int = 16) -> tuple[slice, slice]:
+def _flattest_patch(frame: Frame, side: int = 16) -> tuple[slice, slice]:
     """Where inverse depth is most nearly a plane."""
     inverse = torch.where(frame.valid_mask, 1 / frame.truth, torch.nan)
     best, found = float("inf"), (slice(0, side), slice(0, side))
