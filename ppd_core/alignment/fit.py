@@ -5,9 +5,10 @@ of a sensor hold more than noise: a hand that moved, a glass pane, a shadow. The
 the best of many lines through two samples, and refines it by weighted least squares whose weights
 fall to zero for samples that disagree (Tukey's biweight).
 
-A line is judged by the geometric mean of its residuals. That needs no scale of what is large: one
-tight majority wins against a compromise between it and a cluster of outliers; and, unlike a
-median, it listens to all samples where the model's own errors are as large as the outliers.
+A line is judged by the median and by the geometric mean of its residuals together. Neither needs
+a scale of what is large. The median prefers one tight majority to a compromise between it and a
+cluster of outliers; the mean listens to all samples, and so decides where the model's own errors
+are as large as the outliers and the medians of two lines are alike.
 
 Source: Huber and Ronchetti, "Robust Statistics", 2009 (IRLS, redescending weights, sandwich
 covariance); RANSAC for the lines, Fischler and Bolles, CACM 24(6), 1981.
@@ -212,7 +213,7 @@ def _evenly_drawn(weight: Tensor, count: int) -> Tensor:
 
 
 def _best_pair(u: Tensor, v: Tensor, weight: Tensor, probe: Tensor) -> tuple[Tensor, Tensor]:
-    """Slope and offset, (B, 1) each, of the line with the least residuals in the geometric mean.
+    """Slope and offset, (B, 1) each, of the line whose residuals are least, by median and mean.
 
     The lines go through two samples each, one of the nearer half and one of the farther: so
     close together that noise would decide the slope are few.
