@@ -64,9 +64,10 @@ def test_metres_of_a_simulated_depth_camera_are_the_truth(rendering, world, star
 
     def is_done():
         assert node.status is None, node.output
-        return len(depth) > 1 and any(m.status[1].message == "metres from depth" for m in health)
+        is_healthy = any(m.status[1].message == "metres from depth" for m in health)
+        return len(depth) > 1 and truths and is_healthy
 
-    world.spin_until(is_done, "metric depth of two frames, and health", timeout_s=DEADLINE_S)
+    world.spin_until(is_done, "depth, its truth, and health", timeout_s=DEADLINE_S)
     metres, truth = image_to_depth(depth[-1]), image_to_depth(truths[-1])
     is_known = np.isfinite(truth)
     assert np.isfinite(metres[is_known]).mean() > 0.99
