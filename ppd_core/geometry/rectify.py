@@ -1,0 +1,104 @@
+"""Take the lens distortion out of a camera's images, once and for all that follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from ppd_core.geometry.camera import project_points, ray_table
+from ppd_core.types import Intrinsics
+
+OUTSIDE = -1e4
+"""A position that no image has."""
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Rectification:
+    """From the raw image of a camera to that of an ideal pinhole of the same size.
+
+    Args:
+        columns, rows: (H, W) float32, where each rectified pixel is in the raw image, in pixels,
+            be it outside; NaN where the lens model has no such ray.
+    """
+
+    columns: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def is_seen(self) -> np.ndarray:
+        """(H, W) bool: the raw image shows this pixel."""
+        height, width = self.rows.shape
+        is_column = (self.columns >= -0.5) & (self.columns <= width - 0.5)
+        return is_column & (self.rows >= -0.5) & (self.rows <= height - 0.5)
+
+    def image(self, raw: np.ndarray) -> np.ndarray:
+        """The (H, W, 3) uint8 image without distortion, bilinear; black where nothing is seen."""
+        import cv2
+
+        self._check(raw.shape[:2])
+        columns, rows = (np.nan_to_num(axis, nan=OUTSIDE) for axis in (self.columns, self.rows))
+        return cv2.remap(raw, columns, rows, cv2.INTER_LINEAR)
+
+    def depth(self, raw: np.ndarray) -> np.ndarray:
+        """Depth that is registered to the raw image, of any size, for each rectified pixel.
+
+        The sample nearest to the pixel: no depth is made up between two surfaces.
+
+        Args:
+            raw: (h, w) float32 along the optical z axis.
+
+        Returns:
+            (H, W) float32; NaN where nothing is seen. Right for cameras that are not rotated by
+            rectification, as single ones are not.
+        """
+        height, width = self.rows.shape
+        seen = self.is_seen
+        result = np.full((height, width), np.nan, np.float32)
+        result[seen] = raw[
+            _samples(self.rows[seen], height, raw.shape[0]),
+            _samples(self.columns[seen], width, raw.shape[1]),
+        ]
+        return result
+
+    def _check(self, size: tuple[int, ...]) -> None:
+        if size != self.rows.shape:
+            raise ValueError(f"image must be {self.rows.shape} to be rectified, got {size}")
+
+
+@lru_cache(maxsize=4)
+def rectification(
+    raw: Intrinsics, rectified: Intrinsics, rotation: tuple[float, ...] = IDENTITY
+) -> Rectification:
+    """How a camera's raw image becomes that of an ideal one; the last few are kept.
+
+    Args:
+        raw: with distortion.
+        rectified: of the same size, without.
+        rotation: 3 x 3 by rows, from the raw camera's axes to the rectified one's, as a stereo
+            calibration has it.
+
+    Source: sensor_msgs/CameraInfo (R and P).
+
+    Raises:
+        ValueError: the sizes differ, the rectified camera is distorted, or this is no rotation.
+    """
+    if (raw.width, raw.height) != (rectified.width, rectified.height) or rectified.is_distorted:
+        raise ValueError(
+            f"rectified camera must be an ideal one of {raw.width} x {raw.height}, got {rectified}"
+        )
+    turn = np.array(rotation, np.float64).reshape(3, 3)
+    if not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3):
+        raise ValueError(f"rotation must be orthonormal, got {rotation}")
+    rays = ray_table(rectified).reshape(-1, 3) @ torch.from_numpy(turn.astype(np.float32))
+    rays[rays[:, 2] <= 0] = torch.nan  # behind the raw camera
+    pixels = project_points(rays, raw).reshape(raw.height, raw.width, 2).numpy()
+    return Rectification(pixels[..., 0].copy(), pixels[..., 1].copy())
+
+
+def _samples(positions: np.ndarray, size: int, wanted: int) -> np.ndarray:
+    """Index of the sample of an axis of `wanted` that a position on one of `size` falls on."""
+    return np.clip(((positions + 0.5) * (wanted / size)).astype(np.intp), 0, wanted - 1)
