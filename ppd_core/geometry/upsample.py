@@ -32,7 +32,8 @@ def upsample_depth(
 
     Returns:
         (height, width) float32, each value within the range of its four neighbours. An invalid
-        sample is handed to the pixels nearest to it, and to no others.
+        sample is handed to the pixels nearest to it, and to no others. At the size that it
+        has, `depth` itself (in float32), not a copy.
 
     Raises:
         ValueError: `depth` is not such an image, or a size or the threshold is out of range.
@@ -41,21 +42,48 @@ def upsample_depth(
     """
     _check(depth, height, width, edge_threshold)
     depth = depth.float()
+    if depth.shape == (height, width):
+        return depth
     top, bottom, row_weight = _neighbours(depth.shape[0], height, depth.device)
     left, right, column_weight = _neighbours(depth.shape[1], width, depth.device)
-    row_weight = row_weight[:, None]
-    corners = [_pick(depth, rows, columns) for rows in (top, bottom) for columns in (left, right)]
 
-    mean = torch.lerp(
-        torch.lerp(corners[0], corners[1], column_weight),
-        torch.lerp(corners[2], corners[3], column_weight),
-        row_weight,
+    # Along the rows first: two images of (h, width) instead of four of (height, width).
+    at_columns = torch.lerp(
+        depth.index_select(1, left), depth.index_select(1, right), column_weight
     )
-    is_one_surface = _pick(_cells_of_one_surface(depth, edge_threshold), top, left)
-    nearest_row = torch.where(row_weight[:, 0] < 0.5, top, bottom)
-    nearest_column = torch.where(column_weight < 0.5, left, right)
-    nearest = _pick(depth, nearest_row, nearest_column)
-    return torch.where(is_one_surface, mean, _choose(corners, mean, nearest))
+    mean = torch.lerp(
+        at_columns.index_select(0, top), at_columns.index_select(0, bottom), row_weight[:, None]
+    )
+    cells = _cells_of_one_surface(depth, edge_threshold)
+    is_one_surface = cells.index_select(1, left).index_select(0, top)
+
+    if _is_mostly(is_one_surface):
+        places = is_one_surface.logical_not().flatten().nonzero()[:, 0]
+        y, x = places // width, places % width
+        corners = [
+            depth.flatten().index_select(0, rows.index_select(0, y) + columns.index_select(0, x))
+            for rows in (top * depth.shape[1], bottom * depth.shape[1])
+            for columns in (left, right)
+        ]
+        weights = row_weight.index_select(0, y), column_weight.index_select(0, x)
+        chosen = _choose(corners, mean.flatten().index_select(0, places), *weights)
+        mean.view(-1).scatter_(0, places, chosen)
+        return mean
+    corners = [
+        depth.index_select(0, rows).index_select(1, columns)
+        for rows in (top, bottom)
+        for columns in (left, right)
+    ]
+    chosen = _choose(corners, mean, row_weight[:, None], column_weight)
+    return torch.where(is_one_surface, mean, chosen)
+
+
+def _is_mostly(mask: Tensor) -> bool:
+    """Whether the rest is so little that it pays to pick it out.
+
+    Only the CPU is asked: from another device the host would have to wait for the answer.
+    """
+    return mask.device.type == "cpu" and 8 * int(mask.count_nonzero()) > 7 * mask.numel()
 
 
 def _check(depth: Tensor, height: int, width: int, edge_threshold: float) -> None:
@@ -81,17 +109,18 @@ def _neighbours(size: int, wanted: int, device: torch.device) -> tuple[Tensor, T
     return before, after, (numerator.remainder(denominator) / denominator).float()
 
 
-def _pick(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    # On the CPU several times as fast as image[rows][:, columns].
-    return image.index_select(0, rows).index_select(1, columns)
-
-
-def _choose(corners: list[Tensor], mean: Tensor, nearest: Tensor) -> Tensor:
-    """That corner which is nearest to the mean in value; `nearest` in place where there is none.
+def _choose(
+    corners: list[Tensor], mean: Tensor, row_weight: Tensor, column_weight: Tensor
+) -> Tensor:
+    """That corner which is nearest to the mean in value; in place where there is none.
 
     A corner that is not finite makes the mean so too, and no comparison with it holds.
     """
-    chosen, best = nearest, torch.full_like(mean, torch.inf)
+    is_left = column_weight < 0.5
+    upper = torch.where(is_left, corners[0], corners[1])
+    lower = torch.where(is_left, corners[2], corners[3])
+    chosen = torch.where(row_weight < 0.5, upper, lower)
+    best = torch.full_like(mean, torch.inf)
     for corner in corners:
         distance = (corner - mean).abs()
         is_better = distance < best
@@ -105,25 +134,28 @@ def _cells_of_one_surface(depth: Tensor, edge_threshold: float) -> Tensor:
 
     The last row and column have no such neighbour: there the sample itself stands for it.
     """
-    across = _links(depth, edge_threshold)
-    down = _links(depth.T, edge_threshold).T
-    return across & torch.cat([across[1:], across[-1:]]) & down & _next_column(down)
+    across = _links(depth, 1, edge_threshold)
+    down = _links(depth, 0, edge_threshold)
+    cells = across & down
+    cells[:-1] &= across[1:]
+    cells[:, :-1] &= down[:, 1:]
+    return cells
 
 
-def _next_column(links: Tensor) -> Tensor:
-    return torch.cat([links[:, 1:], links[:, -1:]], dim=1)
-
-
-def _links(depth: Tensor, edge_threshold: float) -> Tensor:
-    """(h, w) bool: sample (y, x) and the one right of it are of one surface; NaN never is."""
-    slope = depth.diff(dim=1)
-    slope = torch.where(torch.isfinite(slope), slope, torch.nan)
-    padded = torch.nn.functional.pad(slope, (1, 1), value=torch.nan)
-    before, after = padded[:, :-2], padded[:, 2:]
+def _links(depth: Tensor, dim: int, edge_threshold: float) -> Tensor:
+    """(h, w) bool: a sample and the next along `dim` are of one surface; NaN never is."""
+    count = depth.shape[dim]
+    slope = depth.diff(dim=dim).nan_to_num(torch.nan, posinf=torch.nan, neginf=torch.nan)
+    bend = slope.diff(dim=dim).abs()
     step = slope.abs()
-    is_linked = (
-        (step <= edge_threshold)
-        | ((slope - before).abs() <= REGULARITY * step)
-        | ((slope - after).abs() <= REGULARITY * step)
-    )
-    return torch.cat([is_linked, torch.isfinite(depth[:, -1:])], dim=1)
+    is_linked = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
+    inner = is_linked.narrow(dim, 0, count - 1)
+    torch.le(step, edge_threshold, out=inner)
+    tolerance = step.mul_(REGULARITY)
+    if count > 2:
+        # The slope before and after that between two samples: one bend belongs to either.
+        inner.narrow(dim, 1, count - 2).logical_or_(bend <= tolerance.narrow(dim, 1, count - 2))
+        inner.narrow(dim, 0, count - 2).logical_or_(bend <= tolerance.narrow(dim, 0, count - 2))
+    last = depth.narrow(dim, count - 1, 1)
+    is_linked.narrow(dim, count - 1, 1).copy_(torch.isfinite(last))
+    return is_linked

@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 from torch.nn import functional as F
 
+from ppd_core.geometry import upsample
 from ppd_core.geometry.upsample import upsample_depth
 
 NAN, INF = float("nan"), float("inf")
@@ -74,6 +75,24 @@ def test_upsample_depth_draws_a_smooth_border() -> None:
 @given(holed_images)
 def test_upsample_depth_to_the_same_size_is_the_identity(depth: Tensor) -> None:
     assert same(upsample_depth(depth, *depth.shape), depth)
+
+
+def test_upsample_depth_to_the_same_size_costs_nothing() -> None:
+    depth = torch.rand(4, 5)
+    assert upsample_depth(depth, 4, 5) is depth
+
+
+@on_any_machine
+@given(holed_images, sizes)
+def test_upsample_depth_is_the_same_where_borders_are_picked_out(
+    depth: Tensor, size: tuple[int, int]
+) -> None:
+    found = []
+    for is_sparse in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(upsample, "_is_mostly", lambda mask, answer=is_sparse: answer)
+            found.append(upsample_depth(depth, *size))
+    assert same(*found)
 
 
 @on_any_machine
