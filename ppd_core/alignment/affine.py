@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ppd_core.geometry.ranges import finite_depth
 from ppd_core.types import Alignment
 
 
@@ -34,6 +35,4 @@ def to_metric_depth(relative_depth: Tensor, alignment: Alignment) -> Tensor:
         The same shape, metres along the optical z axis; NaN where the line falls to z <= 0,
         which no camera sees, or beyond what a number can hold.
     """
-    metric_depth = torch.expm1(alignment.scale * relative_depth + alignment.shift)
-    is_valid = (metric_depth > 0) & torch.isfinite(metric_depth)
-    return torch.where(is_valid, metric_depth, torch.nan)
+    return finite_depth(torch.expm1(alignment.scale * relative_depth + alignment.shift))
