@@ -34,8 +34,9 @@ def ray_table(intrinsics: Intrinsics, device: str | torch.device = "cpu") -> Ten
         device: where the table shall be.
 
     Returns:
-        (H, W, 3) float32, x right, y down, z = 1; NaN where the lens model has no such ray: it
-        does not reach the pixel, or only beyond the radius where it folds back over itself.
+        (H, W, 3) float32, x right, y down, z = 1; all three NaN where the lens model has no such
+        ray: it does not reach the pixel, or only beyond the radius where it folds back over
+        itself.
 
     Source: REP 103 (axes); cv2.projectPoints and cv2.fisheye.projectPoints (lens models).
     """
@@ -51,6 +52,8 @@ def _cached_table(intrinsics: Intrinsics, device: str) -> Tensor:
         for top in range(0, height, band):
             rows = np.arange(top, min(top + band, height), dtype=np.float64)
             table[top : top + band, :, :2] = _undistorted_rows(intrinsics, rows)
+        # So that whatever is multiplied by a ray need not be checked for one.
+        table[np.isnan(table[..., 0]), 2] = np.nan
     else:
         table[..., 0] = (np.arange(width) - intrinsics.cx) / intrinsics.fx
         table[..., 1] = ((np.arange(height) - intrinsics.cy) / intrinsics.fy)[:, None]

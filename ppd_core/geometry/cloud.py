@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ppd_core.atomic_file import atomic_write
+from ppd_core.geometry.ranges import finite_depth
 
 METRIC_COMMENT = "units: metres; optical frame: x right, y down, z forward"
 
@@ -19,7 +20,7 @@ def backproject(depth: Tensor, rays: Tensor) -> Tensor:
     Args:
         depth: (H, W) float32, along the optical z axis (metres, if the points shall be);
             NaN, infinite, zero or negative = invalid.
-        rays: (H, W, 3) float32 from `ray_table`, z component 1, NaN where there is no ray.
+        rays: (H, W, 3) float32 from `ray_table`, z component 1, all NaN where there is no ray.
 
     Returns:
         (H, W, 3) float32, x right, y down, z forward; all three NaN where depth or ray is
@@ -30,13 +31,54 @@ def backproject(depth: Tensor, rays: Tensor) -> Tensor:
 
     Source: REP 103 (axes), REP 118 (depth images).
     """
+    _check_rays(depth, rays)
+    return finite_depth(depth)[..., None] * rays
+
+
+@torch.no_grad()
+def pack_xyzrgb(depth: Tensor, rays: Tensor, colors: Tensor, out: Tensor | None = None) -> Tensor:
+    """Lift a depth image to coloured points as a `PointCloud2` holds them, in one pass.
+
+    Args:
+        depth: (H, W) float32, as `backproject` takes it.
+        rays: (H, W, 3) float32, as `backproject` takes it.
+        colors: (H, W, 3) uint8 RGB.
+        out: (H, W, 4) float32, contiguous, on the same device or the CPU, to write into.
+
+    Returns:
+        (H, W, 4) float32, `out` if it is given: the x, y and z of `backproject`, and four bytes
+        B, G, R, 0 (little endian 0x00RRGGBB) in the place of a float.
+
+    Raises:
+        ValueError: the shapes do not fit together; the message gives them.
+    """
+    _check_rays(depth, rays)
+    height, width = depth.shape
+    if colors.shape != rays.shape or colors.dtype != torch.uint8:
+        raise ValueError(
+            f"colors must be ({height}, {width}, 3) uint8, got {tuple(colors.shape)} "
+            f"{colors.dtype}"
+        )
+    packed = out
+    if packed is None or packed.device != depth.device:
+        packed = depth.new_empty(height, width, 4, dtype=torch.float32)
+    z = finite_depth(depth)
+    # Channel by channel, for rows of three are slow to read and to write.
+    for axis in range(3):
+        torch.mul(z, rays[..., axis], out=packed[..., axis])
+    octets = packed.view(torch.uint8)
+    for channel in range(3):
+        octets[..., 14 - channel] = colors[..., channel]
+    octets[..., 15] = 0
+    return packed if out is None or packed is out else out.copy_(packed)
+
+
+def _check_rays(depth: Tensor, rays: Tensor) -> None:
     if depth.ndim != 2 or rays.shape != (*depth.shape, 3):
         raise ValueError(
             f"depth must be (H, W) and rays (H, W, 3), got {tuple(depth.shape)} "
             f"and {tuple(rays.shape)}"
         )
-    is_valid = (depth > 0) & (depth < torch.inf) & torch.isfinite(rays).all(dim=-1)
-    return torch.where(is_valid[..., None], depth[..., None] * rays, torch.nan)
 
 
 def write_ply(

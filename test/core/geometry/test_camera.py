@@ -103,6 +103,7 @@ def test_rays_are_nan_beyond_the_fold_of_the_lens_model(
     assert not is_nan[radius < 0.995 * limit].any()
     assert (radius > 1.001 * limit).any()
     assert torch.equal(torch.isnan(rays[..., 0]), torch.isnan(rays[..., 1]))
+    assert torch.equal(torch.isnan(rays[..., 0]), torch.isnan(rays[..., 2]))
 
 
 def test_fisheye_rays_behind_the_image_plane_are_nan() -> None:

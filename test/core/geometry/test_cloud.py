@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ppd_core.geometry.camera import ray_table
-from ppd_core.geometry.cloud import backproject, write_ply
+from ppd_core.geometry.cloud import backproject, pack_xyzrgb, write_ply
 from ppd_core.types import Intrinsics
 
 NAN, INF = float("nan"), float("inf")
@@ -49,7 +49,7 @@ def test_backproject_makes_nan_of_invalid_depth(depth: float) -> None:
 
 def test_backproject_makes_nan_where_there_is_no_ray() -> None:
     rays = ray_table(Intrinsics.from_focal(2, 1, 1.0)).clone()
-    rays[0, 0, 0] = NAN
+    rays[0, 0] = NAN
     points = backproject(torch.ones(1, 2), rays)
     assert torch.isnan(points[0, 0]).all()
     assert torch.isfinite(points[0, 1]).all()
@@ -60,6 +60,50 @@ def test_backproject_names_both_shapes(shapes: tuple[tuple[int, ...], ...]) -> N
     with pytest.raises(ValueError) as caught:
         backproject(torch.ones(shapes[0]), torch.ones(shapes[1]))
     assert f"got {shapes[0]} and {shapes[1]}" in str(caught.value)
+
+
+def packable() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Depth with all that is invalid, rays with a hole, and colours; 5 x 7."""
+    generator = torch.Generator().manual_seed(0)
+    depth = 1 + torch.rand(5, 7, generator=generator)
+    depth[0, :5] = torch.tensor([NAN, INF, -INF, 0.0, -1.0])
+    rays = ray_table(Intrinsics.from_fov(7, 5, 70.0)).clone()
+    rays[4, 6] = NAN
+    colors = torch.randint(0, 256, (5, 7, 3), generator=generator, dtype=torch.uint8)
+    return depth, rays, colors
+
+
+def test_packed_points_are_the_plain_ones_beside_their_colours() -> None:
+    depth, rays, colors = packable()
+    packed = pack_xyzrgb(depth, rays, colors)
+    assert packed.shape == (5, 7, 4)
+    assert packed.is_contiguous()
+    assert torch.equal(packed[..., :3].isnan(), backproject(depth, rays).isnan())
+    assert torch.equal(packed[..., :3].nan_to_num(), backproject(depth, rays).nan_to_num())
+    red, green, blue = colors.int().unbind(-1)
+    assert torch.equal(packed.view(torch.int32)[..., 3], red << 16 | green << 8 | blue)
+
+
+def test_packed_points_fill_the_given_tensor_whatever_it_held() -> None:
+    out = torch.full((5, 7, 4), NAN)
+    assert pack_xyzrgb(*packable(), out) is out
+    expected = pack_xyzrgb(*packable())
+    assert torch.equal(out.view(torch.int32), expected.view(torch.int32))
+
+
+def test_packed_points_of_every_other_pixel_are_every_other_point() -> None:
+    depth, rays, colors = packable()
+    half = pack_xyzrgb(depth[::2, ::2], rays[::2, ::2], colors[::2, ::2])
+    whole = pack_xyzrgb(depth, rays, colors)[::2, ::2]
+    assert torch.equal(half.view(torch.int32), whole.contiguous().view(torch.int32))
+
+
+def test_pack_xyzrgb_names_the_shapes_that_do_not_fit() -> None:
+    depth, rays, colors = packable()
+    with pytest.raises(ValueError, match=r"rays \(H, W, 3\), got \(5, 7\) and \(4, 7, 3\)"):
+        pack_xyzrgb(depth, rays[1:], colors)
+    with pytest.raises(ValueError, match=r"\(5, 7, 3\) uint8, got \(5, 7, 3\) torch.float32"):
+        pack_xyzrgb(depth, rays, colors.float())
 
 
 def test_write_ply_is_read_back(tmp_path: Path) -> None:
