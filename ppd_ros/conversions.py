@@ -1,7 +1,7 @@
 """Message <-> array; with `calibration` and `cloud_reading`, all that knows encodings and fields.
 
-Arrays in and out are numpy; nothing here computes depth. An array that comes out of a message may
-share its memory; a message that went in is never changed.
+Nothing here computes depth. An array that comes out of a message may share its memory; a message
+that went in is never changed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import array
 from typing import Any
 
 import numpy as np
+import torch
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
+from torch import Tensor
 
+from ppd_core.geometry.cloud import as_array, pack_xyzrgb
 from ppd_core.types import Alignment, AlignmentError
 
 ENCODINGS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
@@ -84,12 +87,12 @@ def image_to_depth(message: Image) -> np.ndarray:
     return np.where(millimetres > 0, millimetres / 1000, np.float32(np.nan))
 
 
-def depth_to_image(depth: np.ndarray, header: Header, *, is_metric: bool = True) -> Image:
+def depth_to_image(depth: np.ndarray | Tensor, header: Header, *, is_metric: bool = True) -> Image:
     """Make a depth image.
 
     Args:
         depth: (H, W) float32, metres along the optical z axis; NaN = invalid, +Inf = beyond the
-            range, -Inf = too near.
+            range, -Inf = too near, as `ppd_core.geometry.ranges.limit_range` makes it.
         header: of the colour image that the depth belongs to.
         is_metric: False for relative depth, which may be zero and below.
 
@@ -100,18 +103,16 @@ def depth_to_image(depth: np.ndarray, header: Header, *, is_metric: bool = True)
     Source: REP 118 (depth images), REP 117 (infinities).
     """
     height, width = depth.shape
-    message = Image(header=header, height=height, width=width, encoding="32FC1")
-    message.step = 4 * width
-    data = _zeroed_bytes(height * message.step)
-    written = np.frombuffer(data, "<f4").reshape(height, width)
-    written[...] = depth
+    message = Image(header=header, height=height, width=width, encoding="32FC1", step=4 * width)
+    message.data = _zeroed_bytes(height * message.step)
+    written = np.frombuffer(message.data, "<f4").reshape(height, width)
+    written[...] = as_array(depth)
     if is_metric:
         written[(written <= 0) & (written != -np.inf)] = np.nan
-    message.data = data
     return message
 
 
-def depth_to_image_mm(depth: np.ndarray, header: Header) -> Image:
+def depth_to_image_mm(depth: np.ndarray | Tensor, header: Header) -> Image:
     """Make a depth image as sensors send it.
 
     Args:
@@ -126,42 +127,88 @@ def depth_to_image_mm(depth: np.ndarray, header: Header) -> Image:
     """
     height, width = depth.shape
     message = Image(header=header, height=height, width=width, encoding="16UC1", step=2 * width)
-    millimetres = np.rint(np.nan_to_num(depth * 1000, nan=0, posinf=0, neginf=0))
-    millimetres[(millimetres < 0) | (millimetres > np.iinfo(np.uint16).max)] = 0
-    message.data = array.array("B", millimetres.astype("<u2").tobytes())
+    millimetres = as_array(depth) * 1000
+    np.rint(millimetres, out=millimetres)
+    is_held = (millimetres >= 0) & (millimetres <= np.iinfo(np.uint16).max)
+    millimetres[~is_held] = 0
+    message.data = _zeroed_bytes(height * message.step)
+    np.frombuffer(message.data, "<u2").reshape(height, width)[...] = millimetres
+    return message
+
+
+def depth_to_cloud(
+    depth: Tensor,
+    rays: Tensor,
+    colors: Tensor,
+    header: Header,
+    *,
+    decimation: int = 1,
+    is_organized: bool = True,
+) -> PointCloud2:
+    """Make the point cloud of a depth image, x y z and a packed rgb of `POINT_STEP` bytes a point.
+
+    The points are made in the message's own memory, or on another device and copied there once.
+
+    Args:
+        depth: (H, W) float32, along the optical z axis (metres, if the points shall be); NaN,
+            infinite, zero or negative = invalid.
+        rays: (H, W, 3) float32 from `ppd_core.geometry.camera.ray_table`, on the same device.
+        colors: (H, W, 3) uint8 RGB, on the same device.
+        header: of the image that the points were seen in.
+        decimation: >= 1; only every so manyth row and column is sent, from the first on.
+        is_organized: keep the image's rows and columns, invalid points as NaN. Otherwise only
+            the valid points, as one row.
+
+    Returns:
+        Organized: ceil(H / decimation) x ceil(W / decimation), `is_dense` false. Otherwise
+        1 x N, `is_dense` true.
+
+    Raises:
+        ValueError: shapes that do not fit together, or decimation < 1.
+    """
+    sent = slice(None, None, decimation)
+    depth, rays, colors = (image[sent, sent] for image in (depth, rays, colors))
+    if is_organized:
+        height, width = depth.shape
+        message = _empty_cloud(height, width, header, is_dense=False)
+        pack_xyzrgb(depth, rays, colors, torch.from_numpy(_point_rows(message)))
+        return message
+    points = pack_xyzrgb(depth, rays, colors).flatten(0, 1)
+    valid = points.index_select(0, torch.isfinite(points[:, 2]).nonzero()[:, 0])
+    message = _empty_cloud(1, len(valid), header, is_dense=True)
+    torch.from_numpy(_point_rows(message)).copy_(valid)
     return message
 
 
 def points_to_cloud(
     points: np.ndarray, colors: np.ndarray, header: Header, *, is_organized: bool = True
 ) -> PointCloud2:
-    """Make a point cloud with x y z and a packed rgb, all float32, `POINT_STEP` bytes a point.
+    """Make the cloud of points that are there already; see `depth_to_cloud`.
 
     Args:
-        points: (H, W, 3) float32, in the camera's optical frame; NaN = invalid.
+        points: (H, W, 3) float32; NaN = invalid.
         colors: (H, W, 3) uint8 RGB.
         header: of the image that the points were seen in.
-        is_organized: keep the image's rows and columns, invalid points as NaN. Otherwise only
-            the valid points, as one row.
-
-    Returns:
-        Organized: H x W, `is_dense` false. Otherwise 1 x N, `is_dense` true.
+        is_organized: as in `depth_to_cloud`.
     """
+    if not is_organized:
+        is_valid = np.isfinite(points[..., 2])
+        points, colors = points[is_valid][None], colors[is_valid][None]
     height, width = points.shape[:2]
-    data = _zeroed_bytes(height * width * POINT_STEP)
+    message = _empty_cloud(height, width, header, is_dense=not is_organized)
     # Channel by channel: numpy copies into a strided row of three at a fifth of the speed.
-    floats = np.frombuffer(data, "<f4").reshape(height, width, 4)
+    rows = _point_rows(message)
     for axis in range(3):
-        floats[..., axis] = points[..., axis]
+        rows[..., axis] = points[..., axis]
     # 0x00RRGGBB, little endian: the bytes of a point end with B, G, R, 0.
-    octets = np.frombuffer(data, np.uint8).reshape(height, width, POINT_STEP)
+    octets = rows.view(np.uint8)
     for channel in range(3):
         octets[..., 14 - channel] = colors[..., channel]
-    if not is_organized:
-        valid = floats[np.isfinite(floats[..., 2])]
-        height, width = 1, len(valid)
-        data = array.array("B", valid.tobytes())
-    return PointCloud2(
+    return message
+
+
+def _empty_cloud(height: int, width: int, header: Header, *, is_dense: bool) -> PointCloud2:
+    message = PointCloud2(
         header=header,
         height=height,
         width=width,
@@ -172,9 +219,16 @@ def points_to_cloud(
         is_bigendian=False,
         point_step=POINT_STEP,
         row_step=width * POINT_STEP,
-        data=data,
-        is_dense=not is_organized,
+        is_dense=is_dense,
     )
+    # Not by the constructor: it copies.
+    message.data = _zeroed_bytes(height * message.row_step)
+    return message
+
+
+def _point_rows(message: PointCloud2) -> np.ndarray:
+    """The cloud's own memory, (H, W, 4) float32."""
+    return np.frombuffer(message.data, "<f4").reshape(message.height, message.width, 4)
 
 
 def cloud_to_points(message: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +249,11 @@ def cloud_to_points(message: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
     size = (message.height, message.width)
     octets = np.frombuffer(message.data, np.uint8).reshape(*size, POINT_STEP)
     floats = octets.view("<f4")
-    return floats[..., :3].copy(), octets[..., [14, 13, 12]]
+    points, colors = np.empty((*size, 3), np.float32), np.empty((*size, 3), np.uint8)
+    for axis in range(3):
+        points[..., axis] = floats[..., axis]
+        colors[..., axis] = octets[..., 14 - axis]
+    return points, colors
 
 
 def alignment_to_message(

@@ -8,16 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from ppd_core.types import ALIGNMENT_FAILURES, ALIGNMENT_STATES, Alignment, AlignmentError
+from ppd_core.geometry.camera import ray_table
+from ppd_core.geometry.cloud import backproject
+from ppd_core.geometry.ranges import limit_range
+from ppd_core.types import (
+    ALIGNMENT_FAILURES,
+    ALIGNMENT_STATES,
+    Alignment,
+    AlignmentError,
+    Intrinsics,
+)
 from ppd_ros import conversions
 from ppd_ros.conversions import (
     ENCODINGS,
     alignment_to_message,
     alignment_type,
     cloud_to_points,
+    depth_to_cloud,
     depth_to_image,
     depth_to_image_mm,
     image_to_depth,
@@ -232,6 +243,63 @@ def test_unorganized_cloud_without_a_valid_point_is_empty():
     points = np.full((2, 3, 3), np.nan, np.float32)
     cloud = points_to_cloud(points, np.zeros((2, 3, 3), np.uint8), HEADER, is_organized=False)
     assert (cloud.height, cloud.width, len(cloud.data)) == (1, 0, 0)
+
+
+def seen(height=7, width=10):
+    """Depth with holes and beyond all ranges, the rays of its pixels, and their colours."""
+    generator = torch.Generator().manual_seed(0)
+    depth = 1 + torch.rand(height, width, generator=generator)
+    depth.view(-1)[::3] = torch.nan
+    depth[-1, 1:3] = torch.tensor([torch.inf, -torch.inf])
+    colors = torch.randint(0, 256, (height, width, 3), generator=generator, dtype=torch.uint8)
+    return depth, ray_table(Intrinsics.from_fov(width, height, 70)), colors
+
+
+@pytest.mark.parametrize("decimation", [1, 2, 3, 20])
+@pytest.mark.parametrize("is_organized", [True, False])
+def test_the_cloud_of_a_depth_image_is_that_of_its_points(decimation, is_organized):
+    depth, rays, colors = seen()
+    options = {"is_organized": is_organized}
+    cloud = depth_to_cloud(depth, rays, colors, HEADER, decimation=decimation, **options)
+    every = slice(None, None, decimation)
+    points = backproject(depth, rays)[every, every].numpy()
+    plain = points_to_cloud(points, colors[every, every].numpy(), HEADER, **options)
+    assert cloud.data.typecode == "B"
+    for found, expected in zip(cloud_to_points(cloud), cloud_to_points(plain), strict=True):
+        assert np.array_equal(found, expected, equal_nan=True)
+    for name in ("header", "height", "width", "fields", "point_step", "row_step", "is_dense"):
+        assert getattr(cloud, name) == getattr(plain, name), name
+
+
+def test_a_decimated_cloud_keeps_the_first_row_and_column_and_rounds_up():
+    cloud = depth_to_cloud(*seen(7, 10), HEADER, decimation=4)
+    assert (cloud.height, cloud.width, cloud.row_step, cloud.is_dense) == (2, 3, 48, False)
+    assert len(cloud.data) == 2 * 48
+
+
+def test_a_cloud_has_nothing_beyond_the_range_nor_in_the_sky():
+    _, rays, colors = seen(1, 5)
+    depth = torch.tensor([[0.1, 1.0, 9.0, 2.0, torch.nan]])
+    sky = torch.tensor([[False, False, False, True, False]])
+    limited = limit_range(depth, 0.5, 5.0, sky)
+    points, _ = cloud_to_points(depth_to_cloud(limited, rays, colors, HEADER))
+    assert np.isfinite(points).all(axis=-1).tolist() == [[False, True, False, False, False]]
+    sent = image_to_depth(depth_to_image(limited, HEADER))
+    assert np.array_equal(sent, [[-np.inf, 1.0, np.inf, np.inf, np.nan]], equal_nan=True)
+    millimetres = depth_to_image_mm(limited, HEADER).data.tobytes()
+    assert struct.unpack("<5H", millimetres) == (0, 1000, 0, 0, 0)
+
+
+def test_a_cloud_without_a_valid_point_is_empty():
+    _, rays, colors = seen()
+    nothing = torch.full((7, 10), torch.nan)
+    cloud = depth_to_cloud(nothing, rays, colors, HEADER, is_organized=False)
+    assert (cloud.height, cloud.width, len(cloud.data), cloud.is_dense) == (1, 0, 0, True)
+
+
+def test_depth_to_cloud_refuses_a_decimation_of_none():
+    with pytest.raises(ValueError, match="step"):
+        depth_to_cloud(*seen(), HEADER, decimation=0)
 
 
 def test_cloud_to_points_refuses_another_layout():
