@@ -54,8 +54,8 @@ def upsample_depth(
     mean = torch.lerp(
         at_columns.index_select(0, top), at_columns.index_select(0, bottom), row_weight[:, None]
     )
-    cells = _cells_of_one_surface(depth, edge_threshold)
-    is_one_surface = cells.index_select(1, left).index_select(0, top)
+    smoothness = _smoothness_of_cells(depth, edge_threshold)
+    is_one_surface = smoothness.index_select(1, left).index_select(0, top) >= 0
 
     if _is_mostly(is_one_surface):
         places = is_one_surface.logical_not().flatten().nonzero()[:, 0]
@@ -129,33 +129,35 @@ def _choose(
     return chosen
 
 
-def _cells_of_one_surface(depth: Tensor, edge_threshold: float) -> Tensor:
-    """(h, w) bool: sample (y, x) and its neighbours right, below and diagonal belong together.
+def _smoothness_of_cells(depth: Tensor, edge_threshold: float) -> Tensor:
+    """(h, w): >= 0 where sample (y, x) and those right, below and diagonal belong together.
 
     The last row and column have no such neighbour: there the sample itself stands for it.
     """
-    across = _links(depth, 1, edge_threshold)
-    down = _links(depth, 0, edge_threshold)
-    cells = across & down
-    cells[:-1] &= across[1:]
-    cells[:, :-1] &= down[:, 1:]
+    across = _smoothness(depth, 1, edge_threshold)
+    down = _smoothness(depth, 0, edge_threshold)
+    cells = torch.minimum(across, down)
+    torch.minimum(cells[:-1], across[1:], out=cells[:-1])
+    torch.minimum(cells[:, :-1], down[:, 1:], out=cells[:, :-1])
     return cells
 
 
-def _links(depth: Tensor, dim: int, edge_threshold: float) -> Tensor:
-    """(h, w) bool: a sample and the next along `dim` are of one surface; NaN never is."""
-    count = depth.shape[dim]
-    slope = depth.diff(dim=dim).nan_to_num(torch.nan, posinf=torch.nan, neginf=torch.nan)
-    bend = slope.diff(dim=dim).abs()
-    step = slope.abs()
-    is_linked = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
-    inner = is_linked.narrow(dim, 0, count - 1)
-    torch.le(step, edge_threshold, out=inner)
+def _smoothness(depth: Tensor, dim: int, edge_threshold: float) -> Tensor:
+    """(h, w): >= 0 where a sample and the next along `dim` are of one surface; NaN never is.
+
+    By how much a condition holds, not whether: comparing is the slowest of all that is done here,
+    and the sign of a difference is exact.
+    """
+    pairs = depth.shape[dim] - 1
+    slope = depth.diff(dim=dim).nan_to_num_(torch.nan, posinf=torch.nan, neginf=torch.nan)
+    bend = slope.diff(dim=dim).abs_().nan_to_num_(torch.inf, posinf=torch.inf)
+    step = slope.abs_()
+    # The last sample has no next one, but is a surface if it is finite at all.
+    last = depth.narrow(dim, pairs, 1)
+    smoothness = torch.cat([edge_threshold - step, last - last], dim=dim)
     tolerance = step.mul_(REGULARITY)
-    if count > 2:
-        # The slope before and after that between two samples: one bend belongs to either.
-        inner.narrow(dim, 1, count - 2).logical_or_(bend <= tolerance.narrow(dim, 1, count - 2))
-        inner.narrow(dim, 0, count - 2).logical_or_(bend <= tolerance.narrow(dim, 0, count - 2))
-    last = depth.narrow(dim, count - 1, 1)
-    is_linked.narrow(dim, count - 1, 1).copy_(torch.isfinite(last))
-    return is_linked
+    for start in (0, 1):  # The bend after a pair is the bend before the next.
+        bent = smoothness.narrow(dim, start, max(pairs - 1, 0))
+        margin = tolerance.narrow(dim, min(start, pairs), max(pairs - 1, 0)) - bend
+        torch.maximum(bent, margin, out=bent)
+    return smoothness
