@@ -1,4 +1,6 @@
-"""Message <-> array; with `calibration` and `cloud_reading`, all that knows encodings and fields.
+"""Message <-> array; with its siblings, all that knows encodings and fields.
+
+Its siblings: `image_reading` and `image_backends`, `calibration`, `cloud_reading`.
 
 Nothing here computes depth. An array that comes out of a message may share its memory; a message
 that went in is never changed.
@@ -17,9 +19,9 @@ from torch import Tensor
 
 from ppd_core.geometry.cloud import as_array, pack_xyzrgb
 from ppd_core.types import Alignment, AlignmentError
+from ppd_ros.image_reading import image_to_rgb as image_to_rgb
+from ppd_ros.image_reading import pixel_bytes
 
-ENCODINGS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
-"""Image encoding that can be read -> bytes a pixel."""
 DEPTH_ENCODINGS = {"32FC1": 4, "16UC1": 2}
 """Encoding of a depth image that can be read -> bytes a pixel."""
 
@@ -27,34 +29,6 @@ POINT_STEP = 16
 """Bytes a point of the cloud: x y z and the packed colour, four of them each."""
 _POINT_OFFSETS = {"x": 0, "y": 4, "z": 8, "rgb": 12}
 _ALIGNMENT_NUMBERS = ("scale", "shift", "scale_std", "shift_std", "inlier_ratio", "rmse_m")
-
-
-def image_to_rgb(message: Image) -> np.ndarray:
-    """Read a colour or grey image.
-
-    Args:
-        message: one of `ENCODINGS`; rows may be padded (`step`).
-
-    Returns:
-        (H, W, 3) uint8 RGB, contiguous; for unpadded rgb8 a view of the message's data. Alpha is
-        dropped, grey repeated.
-
-    Raises:
-        ValueError: the encoding is not one of `ENCODINGS`, or size, step and data do not agree.
-    """
-    if message.encoding not in ENCODINGS:
-        known = ", ".join(ENCODINGS)
-        raise ValueError(f"image encoding must be one of {known}, got {message.encoding!r}")
-    pixels = _pixel_bytes(message, ENCODINGS[message.encoding])
-    if message.encoding == "rgb8":
-        return np.ascontiguousarray(pixels)
-    if message.encoding == "mono8":
-        return np.repeat(pixels, 3, axis=2)
-    rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
-    order = (2, 1, 0) if message.encoding.startswith("bgr") else (0, 1, 2)
-    for channel, source in enumerate(order):
-        rgb[..., channel] = pixels[..., source]
-    return rgb
 
 
 def rgb_to_image(rgb: np.ndarray, header: Header) -> Image:
@@ -79,7 +53,7 @@ def image_to_depth(message: Image) -> np.ndarray:
     if message.encoding not in DEPTH_ENCODINGS:
         known = " or ".join(DEPTH_ENCODINGS)
         raise ValueError(f"depth encoding must be {known}, got {message.encoding!r}")
-    octets = np.ascontiguousarray(_pixel_bytes(message, DEPTH_ENCODINGS[message.encoding]))
+    octets = np.ascontiguousarray(pixel_bytes(message, DEPTH_ENCODINGS[message.encoding]))
     order = ">" if message.is_bigendian else "<"
     if message.encoding == "32FC1":
         return octets.view(f"{order}f4")[..., 0].astype(np.float32)
@@ -297,25 +271,6 @@ def alignment_type() -> Any:
     except ImportError:
         return None
     return AlignmentMessage
-
-
-def _pixel_bytes(message: Image, pixel_step: int) -> np.ndarray:
-    """(H, W, pixel_step) uint8 without the padding of the rows; ValueError if data is short."""
-    height, width, step = message.height, message.width, message.step
-    if height < 1 or width < 1:
-        raise ValueError(f"image size must be >= 1 x 1, got {width} x {height}")
-    if step < width * pixel_step:
-        raise ValueError(
-            f"image step must be >= {width * pixel_step} bytes "
-            f"({width} pixels of {message.encoding}), got {step}"
-        )
-    if len(message.data) < height * step:
-        raise ValueError(
-            f"image data must be {height * step} bytes ({height} rows of step {step}), "
-            f"got {len(message.data)}"
-        )
-    rows = np.frombuffer(message.data, np.uint8, count=height * step).reshape(height, step)
-    return rows[:, : width * pixel_step].reshape(height, width, pixel_step)
 
 
 def _zeroed_bytes(count: int) -> array.array:

@@ -17,7 +17,8 @@ from ppd_core.image_files import depth_preview, write_png
 from ppd_core.types import Alignment, DepthResult
 from ppd_ros import four_views, truth_panels
 from ppd_ros.calibration import intrinsics_from_info
-from ppd_ros.conversions import cloud_to_points, image_to_depth, image_to_rgb
+from ppd_ros.conversions import cloud_to_points, image_to_depth
+from ppd_ros.image_reading import image_to_rgb
 from ppd_ros.photo_publisher import FRAME_SUFFIX
 
 

@@ -24,7 +24,6 @@ from ppd_core.types import (
 )
 from ppd_ros import conversions
 from ppd_ros.conversions import (
-    ENCODINGS,
     alignment_to_message,
     alignment_type,
     cloud_to_points,
@@ -32,10 +31,10 @@ from ppd_ros.conversions import (
     depth_to_image,
     depth_to_image_mm,
     image_to_depth,
-    image_to_rgb,
     points_to_cloud,
     rgb_to_image,
 )
+from ppd_ros.image_reading import image_to_rgb
 
 HEADER = Header(frame_id="camera_optical_frame")
 HEADER.stamp.sec = 7
@@ -49,76 +48,6 @@ def image_message(encoding, rows, *, width, padding=0):
     message.step = len(rows[0]) + padding
     message.data = array.array("B", data)
     return message
-
-
-@pytest.mark.parametrize("padding", [0, 5])
-@pytest.mark.parametrize(
-    ("encoding", "row"),
-    [
-        ("rgb8", [1, 2, 3, 4, 5, 6]),
-        ("bgr8", [3, 2, 1, 6, 5, 4]),
-        ("rgba8", [1, 2, 3, 0, 4, 5, 6, 0]),
-        ("bgra8", [3, 2, 1, 9, 6, 5, 4, 9]),
-    ],
-)
-def test_image_to_rgb_orders_the_channels(encoding, row, padding):
-    message = image_message(encoding, [row, row], width=2, padding=padding)
-    rgb = image_to_rgb(message)
-    assert rgb.dtype == np.uint8
-    assert rgb.flags.c_contiguous
-    assert rgb.tolist() == [[[1, 2, 3], [4, 5, 6]]] * 2
-
-
-@pytest.mark.parametrize("padding", [0, 3])
-def test_image_to_rgb_repeats_grey(padding):
-    message = image_message("mono8", [[7, 8], [9, 10]], width=2, padding=padding)
-    assert image_to_rgb(message)[..., 1].tolist() == [[7, 8], [9, 10]]
-    assert np.ptp(image_to_rgb(message), axis=2).max() == 0
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_image_to_rgb_leaves_the_message_as_it_was(encoding):
-    row = list(range(3 * ENCODINGS[encoding]))
-    message = image_message(encoding, [row], width=3)
-    image_to_rgb(message)
-    assert message.data.tolist() == row
-
-
-def test_image_to_rgb_takes_more_data_than_needed():
-    message = image_message("mono8", [[1], [2]], width=1)
-    message.height = 1
-    assert image_to_rgb(message).tolist() == [[[1, 1, 1]]]
-
-
-@pytest.mark.parametrize("encoding", ["16UC1", "8UC3", "bayer_rggb8", "RGB8", ""])
-def test_image_to_rgb_lists_the_encodings_it_knows(encoding):
-    message = image_message("rgb8", [[1, 2, 3]], width=1)
-    message.encoding = encoding
-    with pytest.raises(
-        ValueError, match=rf"one of rgb8, bgr8, rgba8, bgra8, mono8, got '{encoding}'"
-    ):
-        image_to_rgb(message)
-
-
-def test_image_to_rgb_refuses_a_step_shorter_than_a_row():
-    message = image_message("rgb8", [[1, 2, 3, 4, 5, 6]], width=2)
-    message.step = 5
-    with pytest.raises(ValueError, match=r"step must be >= 6 bytes \(2 pixels of rgb8\), got 5"):
-        image_to_rgb(message)
-
-
-def test_image_to_rgb_refuses_truncated_data():
-    message = image_message("rgb8", [[1, 2, 3]] * 4, width=1)
-    message.data.pop()
-    with pytest.raises(ValueError, match=r"data must be 12 bytes \(4 rows of step 3\), got 11"):
-        image_to_rgb(message)
-
-
-@pytest.mark.parametrize(("width", "height"), [(0, 2), (2, 0), (0, 0)])
-def test_image_to_rgb_refuses_an_empty_image(width, height):
-    message = Image(width=width, height=height, encoding="rgb8", step=3 * width)
-    with pytest.raises(ValueError, match=rf"size must be >= 1 x 1, got {width} x {height}"):
-        image_to_rgb(message)
 
 
 def test_rgb_image_round_trip():

@@ -1,0 +1,159 @@
+"""sensor_msgs/Image -> RGB: every encoding that colour and grey cameras send.
+
+Plain 8-bit images, 16-bit values and planar YUV are read here, with OpenCV; mosaics and packed YUV
+go through a library, see `image_backends`. A message is never changed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import Image
+
+from ppd_ros.image_backends import raw_to_rgb
+
+_PLAIN = {
+    "bgr8": cv2.COLOR_BGR2RGB,
+    "rgba8": cv2.COLOR_RGBA2RGB,
+    "bgra8": cv2.COLOR_BGRA2RGB,
+    "mono8": cv2.COLOR_GRAY2RGB,
+}
+_MOSAICS = ("bayer_rggb", "bayer_bggr", "bayer_gbrg", "bayer_grbg")
+_PACKED = {
+    "yuv422": "yuv422",
+    "uyvy": "yuv422",
+    "yuv422_yuy2": "yuv422_yuy2",
+    "yuyv": "yuv422_yuy2",
+}
+"""4:2:2 encoding -> its older name, the one that every library knows."""
+# Done here: the libraries do not read these, or not the plane of colours below the brightness.
+_PLANAR = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
+_MIN_MOSAIC = 3
+"""Pixels a side: OpenCV makes a smaller mosaic black."""
+
+ENCODINGS: dict[str, int] = {
+    "rgb8": 3,
+    "bgr8": 3,
+    "rgba8": 4,
+    "bgra8": 4,
+    "mono8": 1,
+    "mono16": 2,
+    **{f"{mosaic}8": 1 for mosaic in _MOSAICS},
+    **{f"{mosaic}16": 2 for mosaic in _MOSAICS},
+    **dict.fromkeys(_PACKED, 2),
+    **dict.fromkeys(_PLANAR, 1),
+}
+"""Image encoding that can be read -> bytes a pixel; nv12 and nv21: of the plane of brightness."""
+
+
+def image_to_rgb(message: Image) -> np.ndarray:
+    """Read a colour or grey image.
+
+    Args:
+        message: one of `ENCODINGS`; rows may be padded (`step`), 16-bit values of either byte
+            order.
+
+    Returns:
+        (H, W, 3) uint8 RGB, contiguous; for unpadded rgb8 a view of the message's data. Alpha is
+        dropped, grey repeated, 16-bit values are divided by 257, YUV is BT.601 of limited range.
+
+    Raises:
+        ValueError: the encoding is not one of `ENCODINGS` or cannot have this size; size, step
+            and data do not agree; or the encoding needs a library that is not installed.
+    """
+    encoding = message.encoding
+    if encoding not in ENCODINGS:
+        known = ", ".join(ENCODINGS)
+        raise ValueError(f"image encoding must be one of {known}, got {encoding!r}")
+    if encoding in _PLANAR:
+        return _planar_to_rgb(message)
+    pixels = pixel_bytes(message, ENCODINGS[encoding])
+    if encoding == "rgb8":
+        return np.ascontiguousarray(pixels)
+    if encoding in _PLAIN:
+        return cv2.cvtColor(pixels, _PLAIN[encoding])
+    if encoding in _PACKED:
+        _check_even(message, message.width, "width")
+        return raw_to_rgb(_PACKED[encoding], np.ascontiguousarray(pixels))
+    if encoding == "mono16":
+        return cv2.cvtColor(_eight_bits(pixels, message), cv2.COLOR_GRAY2RGB)
+    if encoding.endswith("16"):
+        return mosaic_to_rgb(encoding[:-2] + "8", _eight_bits(pixels, message))
+    return mosaic_to_rgb(encoding, np.ascontiguousarray(pixels[..., 0]))
+
+
+def mosaic_to_rgb(encoding: str, mosaic: np.ndarray) -> np.ndarray:
+    """Fill in the two colours that each pixel of a Bayer sensor lacks.
+
+    Args:
+        encoding: bayer_rggb8, bayer_bggr8, bayer_gbrg8 or bayer_grbg8.
+        mosaic: (H, W) uint8, contiguous, H and W >= 3.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: the mosaic is smaller, or no library for it is installed.
+    """
+    height, width = mosaic.shape
+    if min(height, width) < _MIN_MOSAIC:
+        raise ValueError(
+            f"image size of {encoding} must be >= {_MIN_MOSAIC} x {_MIN_MOSAIC}, "
+            f"got {width} x {height}"
+        )
+    return raw_to_rgb(encoding, mosaic)
+
+
+def pixel_bytes(message: Image, pixel_step: int) -> np.ndarray:
+    """(H, W, pixel_step) uint8 view without the padding of the rows.
+
+    Raises:
+        ValueError: size, step and data do not agree.
+    """
+    rows = _row_bytes(message, pixel_step, message.height)
+    return rows.reshape(message.height, message.width, pixel_step)
+
+
+def _row_bytes(message: Image, pixel_step: int, num_rows: int) -> np.ndarray:
+    """(num_rows, W * pixel_step) uint8 view of the rows without their padding."""
+    height, width, step = message.height, message.width, message.step
+    if height < 1 or width < 1:
+        raise ValueError(f"image size must be >= 1 x 1, got {width} x {height}")
+    if step < width * pixel_step:
+        raise ValueError(
+            f"image step must be >= {width * pixel_step} bytes "
+            f"({width} pixels of {message.encoding}), got {step}"
+        )
+    if len(message.data) < num_rows * step:
+        raise ValueError(
+            f"image data must be {num_rows * step} bytes ({num_rows} rows of step {step}), "
+            f"got {len(message.data)}"
+        )
+    rows = np.frombuffer(message.data, np.uint8, count=num_rows * step).reshape(num_rows, step)
+    return rows[:, : width * pixel_step]
+
+
+def _planar_to_rgb(message: Image) -> np.ndarray:
+    """4:2:0: H rows of brightness, then H / 2 rows of interleaved colour, all of one step."""
+    _check_even(message, message.width, "width")
+    _check_even(message, message.height, "height")
+    planes = _row_bytes(message, 1, message.height // 2 * 3)
+    return cv2.cvtColor(np.ascontiguousarray(planes), _PLANAR[message.encoding])
+
+
+def _check_even(message: Image, length: int, side: str) -> None:
+    if length % 2:
+        raise ValueError(
+            f"image {side} of {message.encoding} must be even (two pixels share a colour), "
+            f"got {length}"
+        )
+
+
+def _eight_bits(pixels: np.ndarray, message: Image) -> np.ndarray:
+    """(H, W) uint8 of (H, W, 2) bytes: 65535 becomes 255, in steps of 257, to the nearest."""
+    values = np.ascontiguousarray(pixels).view(np.uint16)[..., 0]
+    if bool(message.is_bigendian) != (sys.byteorder == "big"):
+        values = values.byteswap()
+    return cv2.convertScaleAbs(values, alpha=1 / 257)
