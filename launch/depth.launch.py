@@ -1,4 +1,10 @@
-"""Start the depth node, and RViz on request: `ros2 launch ppd_ros depth.launch.py --show-args`."""
+"""Start the depth node, and RViz on request: `ros2 launch ppd_ros depth.launch.py --show-args`.
+
+Include it in a launch file of your own inside a `GroupAction(scoped=True, forwarding=False)`, so
+that arguments of yours with the same names (`model`, `params_file` ...) stay yours. With several
+cameras (`cameras` in params_file) their topics are remapped there, too, by `SetRemap`;
+docs/install.md shows both.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +22,10 @@ from launch_ros.parameter_descriptions import ParameterValue
 AS_IN_FILE = "Empty: as params_file says."
 OVERRIDES = {
     "model": ("model", str),
+    "num_steps": ("num_steps", int),
     "alignment_source": ("alignment.source", str),
+    "image_transport": ("image_transport", str),
+    "rs_compat": ("rs_compat", bool),
     "autostart": ("autostart", bool),
     "use_sim_time": ("use_sim_time", bool),
 }
@@ -32,7 +41,8 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "image_topic",
             default_value="/camera/image_raw",
-            description="Colour image to read (sensor_msgs/Image).",
+            description="Colour image to read (sensor_msgs/Image; for image_transport compressed, "
+            "the name without /compressed).",
         ),
         DeclareLaunchArgument(
             "camera_info_topic",
@@ -53,7 +63,9 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "params_file",
             default_value=str(share / "config" / "ppd.yaml"),
-            description="Parameters of the node; copy the default one and change the copy.",
+            description="Parameters of the node; copy the default one and change the copy. Where "
+            "it names several cameras (left ...), they are read from left/image, left/camera_info "
+            "and left/depth_in in the node's namespace, and not from the topics above.",
         ),
         DeclareLaunchArgument(
             "model",
@@ -62,10 +74,35 @@ def arguments() -> list[DeclareLaunchArgument]:
             f"or the path of a checkpoint. {AS_IN_FILE}",
         ),
         DeclareLaunchArgument(
+            "num_steps",
+            default_value="",
+            description=f"Sampling steps a frame: more is finer and slower. {AS_IN_FILE}",
+        ),
+        DeclareLaunchArgument(
             "alignment_source",
             default_value="",
             choices=["", "none", "constant", "depth", "lidar", "moge2"],
             description=f"What ties depth to metres. {AS_IN_FILE}",
+        ),
+        DeclareLaunchArgument(
+            "image_transport",
+            default_value="",
+            choices=["", "raw", "compressed"],
+            description="compressed: read sensor_msgs/CompressedImage (JPEG or PNG) from "
+            f"image_topic/compressed. {AS_IN_FILE}",
+        ),
+        DeclareLaunchArgument(
+            "rs_compat",
+            default_value="",
+            choices=truths,
+            description="true: name the outputs as realsense-ros does, in the node's namespace "
+            "(aligned_depth_to_color/image_raw, aligned_depth_to_color/camera_info, "
+            f"depth/color/points). {AS_IN_FILE}",
+        ),
+        DeclareLaunchArgument(
+            "namespace",
+            default_value="",
+            description="Namespace of the node: with robot1, the outputs are /robot1/ppd/...",
         ),
         DeclareLaunchArgument(
             "autostart",
@@ -79,11 +116,6 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value="",
             choices=truths,
             description=f"true: take the time from /clock (bags, simulators). {AS_IN_FILE}",
-        ),
-        DeclareLaunchArgument(
-            "namespace",
-            default_value="",
-            description="Namespace of the node: with robot1, the outputs are /robot1/ppd/...",
         ),
         DeclareLaunchArgument(
             "log_level",
@@ -100,7 +132,8 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "rviz_config",
             default_value=str(share / "config" / "ppd.rviz"),
-            description="What RViz shows.",
+            description="What RViz shows; its /ppd/depth/image and /ppd/points are those of this "
+            "node, whatever its namespace.",
         ),
     ]
 
@@ -118,13 +151,18 @@ def nodes(context: LaunchContext) -> list[Node]:
     """The depth node, and RViz where it is wanted."""
     given = overrides(context)
     time_source = [{"use_sim_time": given["use_sim_time"]}] if "use_sim_time" in given else []
+    is_rs_compat = LaunchConfiguration("rs_compat").perform(context) == "true"
+    points = "depth/color/points" if is_rs_compat else "ppd/points"
     return [
         # First: where rviz2 is missing, launch gives up here, and must not leave a node behind.
         Node(
             package="rviz2",
             executable="rviz2",
+            # Names without a slash are then those in the namespace of the depth node.
+            namespace=LaunchConfiguration("namespace"),
             arguments=["-d", LaunchConfiguration("rviz_config")],
             parameters=time_source,
+            remappings=[("/ppd/depth/image", "ppd/depth/image"), ("/ppd/points", points)],
             condition=IfCondition(LaunchConfiguration("use_rviz")),
         ),
         LifecycleNode(

@@ -1,10 +1,12 @@
-"""The depth node on a simulated camera: `ros2 launch ppd_ros sim.launch.py use_rviz:=true`."""
+"""The depth node on a simulated camera, and RViz: `ros2 launch ppd_ros sim.launch.py`."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
+from ament_index_python.resources import has_resource
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description import LaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -19,6 +21,12 @@ PARAMETERS = {
     "motion_speed": (float, "1.0", "How fast camera and objects move; 0: nothing moves."),
 }
 """Parameter of the camera that is a launch argument -> its type, default and description."""
+
+
+def can_show() -> bool:
+    """Whether RViz is installed and has a screen to appear on."""
+    has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return bool(has_screen and has_resource("packages", "rviz2"))
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -44,19 +52,28 @@ def generate_launch_description() -> LaunchDescription:
             "depth_topic": "/camera/depth_in",
         }.items(),
     )
-    # Those of depth.launch.py can be given too; these have another default here.
-    model = DeclareLaunchArgument(
-        "model",
-        default_value="nano",
-        description="Preset or path of a checkpoint; nano was trained on scenes like these.",
-    )
-    source = DeclareLaunchArgument(
-        "alignment_source",
-        default_value="depth",
-        description="What ties depth to metres; depth: the camera's own faulty depth sensor.",
-    )
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, (_, default, description) in PARAMETERS.items()
     ]
-    return LaunchDescription([*arguments, model, source, camera, depth])
+    # Those of depth.launch.py can be given too; these have another default here.
+    arguments += [
+        DeclareLaunchArgument(
+            "model",
+            default_value="nano",
+            description="Preset or path of a checkpoint; nano was trained on scenes like these.",
+        ),
+        DeclareLaunchArgument(
+            "alignment_source",
+            default_value="depth",
+            description="What ties depth to metres; depth: the camera's own faulty depth sensor.",
+        ),
+        DeclareLaunchArgument(
+            "use_rviz",
+            default_value=str(can_show()).lower(),
+            choices=["true", "false"],
+            description="Show depth and points in RViz too; by default where rviz2 is installed "
+            "and there is a screen.",
+        ),
+    ]
+    return LaunchDescription([*arguments, camera, depth])
