@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,41 @@ def test_worker_and_diagnostics_need_no_ros(run_python):
     )
     done = run_python(code, ROOT)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+KEY_OF = {
+    "PIL": "python3-pil",
+    "cv2": "python3-opencv",
+    "huggingface_hub": "python3-huggingface-hub-pip",
+    "skimage": "python3-skimage",
+    "tf2_ros": "tf2_ros_py",
+    "timm": "python3-timm-pip",
+    "torch": "python3-pytorch-pip",
+    "torchvision": "python3-pytorch-pip",
+}
+"""Module -> rosdep key, where it is neither the module's name nor `python3-` and that."""
+WITHOUT_KEY = {
+    "safetensors": "timm requires it",
+    # Simulator and training, which a robot does not need.
+    **dict.fromkeys(("mujoco", "webdataset", "accelerate", "h5py", "tensorboard"), "optional"),
+}
+
+
+def imported_modules():
+    """Top-level names that the two packages import, wherever in a file."""
+    for file in (path for name in ("ppd_core", "ppd_ros") for path in (ROOT / name).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                yield node.module.split(".")[0]
+
+
+def test_package_xml_names_all_that_is_imported():
+    root = ElementTree.parse(ROOT / "package.xml").getroot()
+    named = {element.text for tag in ("depend", "exec_depend") for element in root.iter(tag)}
+    own = {"ppd_core", "ppd_ros", *sys.stdlib_module_names, *WITHOUT_KEY}
+    modules = set(imported_modules()) - own
+    assert {"rclpy", "torch", "sensor_msgs"} <= modules
+    keys = {KEY_OF.get(name, name) for name in modules}
+    assert {key for key in keys if not {key, f"python3-{key}"} & named} == set()
