@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import array
+import functools
 import os
 import time
 import unittest
 
 import pytest
 import rclpy
+from rcl_interfaces.srv import GetParameters
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
@@ -17,14 +19,21 @@ launch = pytest.importorskip("launch", reason=f"launch {NEEDED}")
 launch_testing = pytest.importorskip("launch_testing", reason=f"launch_testing {NEEDED}")
 
 HEIGHT, WIDTH = 96, 128
-DEADLINE_S = 60.0
+DEADLINE_S = 40.0
 ARGUMENTS = {
     "model": "tiny",
+    "num_steps": "2",
     "alignment_source": "constant",
     "image_topic": "/test_camera/image",
     "camera_info_topic": "/test_camera/info",
     "namespace": "robot1",
     "log_level": "warn",
+}
+OUTPUTS = {
+    "depth/image": "/robot1/ppd/depth/image",
+    "depth/camera_info": "/robot1/ppd/depth/camera_info",
+    "points": "/robot1/ppd/points",
+    "alignment": "/robot1/ppd/alignment",
 }
 
 
@@ -32,19 +41,54 @@ def test_is_not_for_pytest():
     pytest.skip("a launch test: `colcon test` and `launch_test` run it")
 
 
-def generate_test_description():
+def by_arguments():
+    """As `ros2 launch` starts it."""
+    return include(ARGUMENTS)
+
+
+def in_a_robot_s_launch_file():
+    """Among arguments that have the same names and another meaning."""
+    from launch.actions import GroupAction, SetLaunchConfiguration
+    from launch_ros.actions import PushRosNamespace
+
+    arguments = {name: value for name, value in ARGUMENTS.items() if name != "namespace"}
+    group = [PushRosNamespace("robot1"), include(arguments)]
+    return launch.LaunchDescription(
+        [
+            SetLaunchConfiguration("params_file", "/of/the/robot.yaml"),
+            SetLaunchConfiguration("namespace", "arm"),
+            GroupAction(group, scoped=True, forwarding=False),
+        ]
+    )
+
+
+def include(arguments):
     from ament_index_python.packages import get_package_share_directory
     from launch.launch_description_sources import PythonLaunchDescriptionSource
-    from launch_testing.actions import ReadyToTest
 
+    file = get_package_share_directory("ppd_ros") + "/launch/depth.launch.py"
+    return launch.actions.IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(file), launch_arguments=arguments.items()
+    )
+
+
+CASES = {"by_arguments": by_arguments, "in_a_robot_s_launch_file": in_a_robot_s_launch_file}
+
+
+@functools.cache
+def use_a_free_domain():
+    """Once: all descriptions are made before the first of them is launched."""
     from ppd_ros.children import domain_environment, free_domain_id
 
     os.environ.update(domain_environment(free_domain_id()))
-    file = get_package_share_directory("ppd_ros") + "/launch/depth.launch.py"
-    included = launch.actions.IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(file), launch_arguments=ARGUMENTS.items()
-    )
-    return launch.LaunchDescription([included, ReadyToTest()])
+
+
+@launch_testing.parametrize("case", CASES)
+def generate_test_description(case):
+    from launch_testing.actions import ReadyToTest
+
+    use_a_free_domain()
+    return launch.LaunchDescription([CASES[case](), ReadyToTest()])
 
 
 def camera_messages(stamp):
@@ -60,6 +104,10 @@ def camera_messages(stamp):
     return image, info
 
 
+def stamp_of(message):
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
 class TestDepthLaunch(unittest.TestCase):
     __test__ = False  # For launch_test's own loader: pytest would run it with nothing launched.
 
@@ -69,24 +117,17 @@ class TestDepthLaunch(unittest.TestCase):
         self.node = rclpy.create_node("depth_launch_test")
         self.addCleanup(self.node.destroy_node)
 
-    def test_arguments_reach_the_node_and_outputs_share_a_stamp(self):
+    def test_outputs_of_a_frame_share_the_stamp_of_their_image(self):
         from ppd_ros.msg import Alignment
 
         received: dict[str, dict] = {}
-        outputs = {
-            "depth/image": Image,
-            "depth/camera_info": CameraInfo,
-            "points": PointCloud2,
-            "alignment": Alignment,
-        }
-        for name, kind in outputs.items():
+        kinds = {"depth/image": Image, "depth/camera_info": CameraInfo, "points": PointCloud2}
+        for name, topic in OUTPUTS.items():
             messages = received.setdefault(name, {})
             self.node.create_subscription(
-                kind,
-                f"/robot1/ppd/{name}",
-                lambda message, messages=messages: messages.update(
-                    {(message.header.stamp.sec, message.header.stamp.nanosec): message}
-                ),
+                kinds.get(name, Alignment),
+                topic,
+                lambda message, messages=messages: messages.update({stamp_of(message): message}),
                 1,
             )
         image_out = self.node.create_publisher(
@@ -95,9 +136,11 @@ class TestDepthLaunch(unittest.TestCase):
         info_out = self.node.create_publisher(
             CameraInfo, ARGUMENTS["camera_info_topic"], qos_profile_sensor_data
         )
+        sent = set()
 
         def publish():
             image, info = camera_messages(self.node.get_clock().now().to_msg())
+            sent.add(stamp_of(image))
             info_out.publish(info)
             image_out.publish(image)
 
@@ -109,6 +152,7 @@ class TestDepthLaunch(unittest.TestCase):
             common = set.intersection(*map(set, received.values()))
         counts = {name: len(messages) for name, messages in received.items()}
         self.assertTrue(common, f"no frame came complete in {DEADLINE_S} s, only {counts}")
+        self.assertLessEqual(common, sent)
 
         frame = {name: messages[min(common)] for name, messages in received.items()}
         self.assertEqual(
@@ -122,10 +166,23 @@ class TestDepthLaunch(unittest.TestCase):
         self.assertIn(frame["alignment"].state, (Alignment.STATE_CONSTANT, Alignment.STATE_TIED))
         self.assertGreater(frame["alignment"].scale, 0.0)
 
+    def test_arguments_become_parameters(self):
+        client = self.node.create_client(GetParameters, "/robot1/ppd/get_parameters")
+        self.assertTrue(client.wait_for_service(timeout_sec=DEADLINE_S))
+        names = ["model", "num_steps", "alignment.source", "autostart"]
+        answer = client.call_async(GetParameters.Request(names=names))
+        rclpy.spin_until_future_complete(self.node, answer, timeout_sec=DEADLINE_S)
+        self.assertIsNotNone(answer.result(), "the node did not answer")
+        model, num_steps, source, autostart = answer.result().values
+        self.assertEqual(model.string_value, ARGUMENTS["model"])
+        self.assertEqual(num_steps.integer_value, int(ARGUMENTS["num_steps"]))
+        self.assertEqual(source.string_value, ARGUMENTS["alignment_source"])
+        self.assertTrue(autostart.bool_value)  # As the default params_file says.
+
 
 @launch_testing.post_shutdown_test()
 class TestAfterShutdown(unittest.TestCase):
     __test__ = False
 
-    def test_node_exits_clean(self, proc_info):
+    def test_sigint_ends_the_node_with_status_0(self, proc_info):
         launch_testing.asserts.assertExitCodes(proc_info)
