@@ -132,3 +132,31 @@ def test_moveit_reads_every_key_that_its_updaters_ask_for():
             assert isinstance(sensor[key], float)
     assert sensors["ppd_points"]["point_cloud_topic"] == "/ppd/points"
     assert sensors["ppd_depth_image"]["image_topic"] == "/ppd/depth/image_raw"
+
+
+def launch_arguments():
+    """Name -> keywords of every argument that `depth.launch.py` declares."""
+    tree = ast.parse((ROOT / "launch" / "depth.launch.py").read_text(encoding="utf-8"))
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return {
+        call.args[0].value: {keyword.arg: keyword.value for keyword in call.keywords}
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id == "DeclareLaunchArgument"
+    }
+
+
+def test_the_launch_files_in_the_docs_give_arguments_that_there_are():
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    ast.parse(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    commands = re.findall(r"ros2 launch ppd_ros depth.launch.py(.*?)(?:\n[^ ]|`)", page, re.DOTALL)
+    given = set(re.findall(r"(\w+):=", " ".join(commands)))
+    given |= set(re.findall(r'"(\w+)":', re.search(r"launch_arguments={(.*)}", page)[1]))
+    assert {"image_topic", "depth_topic", "params_file"} <= given <= launch_arguments().keys()
+
+
+def test_an_override_that_is_not_given_is_empty():
+    text = (ROOT / "launch" / "depth.launch.py").read_text(encoding="utf-8")
+    overrides = re.findall(r'^    "(\w+)": \("[\w.]+", (?:str|int|bool)\)', text, re.MULTILINE)
+    arguments = launch_arguments()
+    assert len(overrides) > 5
+    assert all(arguments[name]["default_value"].value == "" for name in overrides)
