@@ -20,9 +20,9 @@ from ppd_ros.image_reading import mosaic_to_rgb
 
 if TYPE_CHECKING:
     import PIL.Image
+    from typing_extensions import Buffer
 
 FORMATS = ("JPEG", "PNG")
-_AT_MOST = f"must have at most {MAX_IMAGE_PIXELS // 10**6} megapixels"
 _BAYER = tuple(f"bayer_{pattern}" for pattern in ("rggb", "bggr", "gbrg", "grbg"))
 
 
@@ -51,11 +51,8 @@ def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
         raise ValueError(
             f"compressed image must be a colour or grey image, got {message.format!r}"
         )
-    if len(message.data) == 0:
-        raise ValueError(
-            f"compressed image must be a JPEG or PNG, got no data (format {message.format!r})"
-        )
-    pixels = _decode(message)
+    picture = load_picture(message.data, FORMATS, f"compressed image {message.format!r}")
+    pixels = _pixels_of(picture)
     mosaic = _mosaic_encoding(message.format)
     if pixels.ndim == 3:
         return pixels
@@ -64,36 +61,46 @@ def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
 
 
-def _decode(message: CompressedImage) -> np.ndarray:
-    """(H, W, 3) or, of a grey file, (H, W) uint8."""
+def load_picture(data: Buffer, formats: tuple[str, ...], name: str) -> PIL.Image.Image:
+    """Decode a picture that came in a message.
+
+    Args:
+        data: the file's bytes.
+        formats: what it may be, in Pillow's words.
+        name: what the messages of errors call it.
+
+    Raises:
+        ValueError: it is none of `formats`, over 100 megapixels (refused before it is decoded),
+            truncated or damaged.
+    """
     from PIL import Image, UnidentifiedImageError
 
+    wanted = " or ".join(formats)
+    at_most = f"must have at most {MAX_IMAGE_PIXELS // 10**6} megapixels"
     with warnings.catch_warnings():
         # Pillow warns at 89 megapixels; the limit here is 100.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
-            image = Image.open(io.BytesIO(message.data), formats=FORMATS)
+            picture = Image.open(io.BytesIO(data), formats=formats)
+            is_small = picture.width * picture.height <= MAX_IMAGE_PIXELS
+            if is_small:
+                picture.load()
         except UnidentifiedImageError as error:
             raise ValueError(
-                f"compressed image must be a JPEG or PNG, got {len(message.data)} bytes of "
-                f"something else (format {message.format!r})"
+                f"{name} must be a {wanted}, got {memoryview(data).nbytes} bytes of something else"
             ) from error
         except Image.DecompressionBombError as error:
-            raise ValueError(f"compressed image {_AT_MOST}, got far more") from error
+            raise ValueError(f"{name} {at_most}, got far more") from error
         # Pillow's decoders pass on whatever a broken file makes them trip over.
         except Exception as error:
-            raise ValueError(f"compressed image is damaged: {error}") from error
-    if image.width * image.height > MAX_IMAGE_PIXELS:
-        raise ValueError(f"compressed image {_AT_MOST}, got {image.width} x {image.height}")
-    try:
-        return _pixels_of(image)
-    except Exception as error:
-        raise ValueError(
-            f"compressed image of {len(message.data)} bytes is damaged: {error}"
-        ) from error
+            raise ValueError(f"{name} is damaged: {error}") from error
+    if not is_small:
+        raise ValueError(f"{name} {at_most}, got {picture.width} x {picture.height}")
+    return picture
 
 
 def _pixels_of(image: PIL.Image.Image) -> np.ndarray:
+    """(H, W, 3) or, of a grey picture, (H, W) uint8."""
     if image.mode.startswith("I"):
         # Of a 16-bit PNG: Pillow's own conversion to 8 bits would cut off at 255.
         return cv2.convertScaleAbs(np.asarray(image).astype(np.uint16), alpha=1 / 257)
