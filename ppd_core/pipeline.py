@@ -1,8 +1,8 @@
-"""READ FIRST. From one image to a `DepthResult`, in the order of the paper's figure."""
+"""READ FIRST. From images to `DepthResult`s, in the order of the paper's figure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,28 +24,19 @@ from ppd_core.config import (
 )
 from ppd_core.device import StageClock, resolve_device, resolve_dtype
 from ppd_core.flow import timestep_grid, velocity_from_x_0
-from ppd_core.geometry.camera import ray_table
-from ppd_core.geometry.cloud import backproject
+from ppd_core.frame import Aligner, Frame, frames_of
 from ppd_core.geometry.upsample import upsample_depth
 from ppd_core.models import build_models
-from ppd_core.models.moge2 import MoGe2, MoGe2Features
+from ppd_core.models.moge2 import MoGe2, MoGe2Features, MoGe2Geometry
 from ppd_core.models.semantics import prepare_image
 from ppd_core.preprocess import model_size, preprocess
 from ppd_core.sampler import sample
 from ppd_core.types import (
-    RELATIVE_CLOUD_OFFSET,
     AlignedDepth,
     Alignment,
     DepthResult,
     Intrinsics,
 )
-
-Aligner = Callable[[Tensor, Callable[[], Anchors]], AlignedDepth]
-"""Makes metres of (H, W) relative depth; `alignment.aligner.FrameAligner` is behind most.
-
-Its second argument gives the metric samples that the prompt network itself has: MoGe-2's. Any
-other prompt has none: it raises ValueError.
-"""
 
 
 class DepthPipeline:
@@ -194,47 +185,112 @@ class DepthPipeline:
         Raises:
             ValueError: an argument is not usable; the message says what was wanted and what came.
         """
-        area = self._checked_area(processing_area)
-        timesteps = timestep_grid(self._checked_steps(num_steps))
-        _check_intrinsics(intrinsics, image)
+        frame = Frame(image, intrinsics, alignment)
+        area, steps = self._checked_area(processing_area), self._checked_steps(num_steps)
         _check_noise_source(noise, generator)
-        clock = StageClock(self.device)
+        return self._estimate([frame], area, steps, noise, generator)[0]
 
+    @torch.no_grad()
+    def batch(
+        self,
+        images: Sequence[np.ndarray],
+        *,
+        intrinsics: Sequence[Intrinsics | None] | None = None,
+        alignments: Sequence[Alignment | Aligner | None] | None = None,
+        num_steps: int | None = None,
+        processing_area: int | None = None,
+    ) -> list[DepthResult]:
+        """Estimate the depth of several images, those of one model size in one pass.
+
+        Args:
+            images: each as in a call.
+            intrinsics, alignments: one for each image, as in a call; default none.
+            num_steps, processing_area: as in a call, of all images.
+
+        Returns:
+            What calls with one image each would return, in the order of the images. The seconds
+            of preprocess, prompt and sample are those of all images of one size together.
+
+        Raises:
+            ValueError: an argument is not usable, or there is not one for each image.
+        """
+        frames = frames_of(images, intrinsics, alignments)
+        area, steps = self._checked_area(processing_area), self._checked_steps(num_steps)
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for index, frame in enumerate(frames):
+            height, width = frame.image.shape[:2]
+            by_size.setdefault(model_size(height, width, area), []).append(index)
+        results: dict[int, DepthResult] = {}
+        for indices in by_size.values():
+            estimated = self._estimate([frames[index] for index in indices], area, steps)
+            results.update(zip(indices, estimated, strict=True))
+        return [results[index] for index in range(len(frames))]
+
+    def _estimate(
+        self,
+        frames: Sequence[Frame],
+        area: int,
+        num_steps: int,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[DepthResult]:
+        """The results of images of one model size: together through the networks."""
+        clock = StageClock(self.device)
         with clock.stage("preprocess"):
-            model_image = preprocess(image, area).to(self.device, self.state_dtype)
-            noise = self._noise(model_image, noise, generator)
+            model_images = _joined([preprocess(frame.image, area) for frame in frames])
+            model_images = model_images.to(self.device, self.state_dtype)
+            noise = self._noise(model_images, noise, generator)
         with clock.stage("prompt"):
-            semantics, features = self._encode(model_image)
+            semantics, features = self._encode(model_images)
         with clock.stage("sample"):
-            relative_model = self.sample(model_image, semantics, noise, timesteps)[0, 0].float()
+            depths = self.sample(model_images, semantics, noise, timestep_grid(num_steps))
+        return [
+            self._finish(frame, depth[0].float(), own_features, clock.seconds)
+            for frame, depth, own_features in zip(
+                frames, depths, _of_each(features, len(frames)), strict=True
+            )
+        ]
+
+    def _finish(
+        self,
+        frame: Frame,
+        relative_model: Tensor,
+        features: MoGe2Features | None,
+        seconds: Mapping[str, float],
+    ) -> DepthResult:
+        """What is made of one image's sample."""
+        clock = StageClock(self.device)
         with clock.stage("upsample"):
-            relative = upsample_depth(relative_model, *image.shape[:2])
+            relative = upsample_depth(relative_model, *frame.image.shape[:2])
         with clock.stage("align"):
+            sky_mask = None
 
             def own_anchors() -> Anchors:
-                return self._own_anchors(features, relative, intrinsics)
+                nonlocal sky_mask
+                geometry = self._own_geometry(features, relative.shape)
+                # Trained to tell infinite from finite: what merely had no truth was left out.
+                sky_mask = geometry.mask[0] <= 0.5
+                return geometry_anchors(geometry, frame.intrinsics)
 
-            aligned = _aligned(relative, alignment, own_anchors)
+            aligned = _aligned(relative, frame.alignment, own_anchors)
             metric = aligned.metric_depth
-        with clock.stage("points"):
-            points = colors = None
-            if intrinsics is not None:
-                z = relative + RELATIVE_CLOUD_OFFSET if metric is None else metric
-                points = backproject(z, ray_table(intrinsics, self.device))
+            colors = None
+            if frame.intrinsics is not None:
                 # A copy: cameras reuse their buffers, and torch takes no flipped arrays.
-                colors = torch.from_numpy(image.copy()).to(self.device)
-
+                colors = torch.from_numpy(frame.image.copy()).to(self.device)
+            known = relative if metric is None else metric
+            valid_mask = known.abs() < torch.inf
         return DepthResult(
             relative_depth=relative,
             relative_depth_model=relative_model,
-            valid_mask=torch.isfinite(relative if metric is None else metric),
+            valid_mask=valid_mask,
             metric_depth=metric,
             alignment=aligned.alignment,
             alignment_failure=aligned.failure,
-            intrinsics=intrinsics,
-            points=points,
+            intrinsics=frame.intrinsics,
+            sky_mask=sky_mask,
             colors=colors,
-            timings_s=clock.seconds,
+            timings_s={**seconds, **clock.seconds},
         )
 
     def model_size(
@@ -276,10 +332,8 @@ class DepthPipeline:
             return features.tokens, features
         return encoder(prepared), None
 
-    def _own_anchors(
-        self, features: MoGe2Features | None, relative: Tensor, intrinsics: Intrinsics | None
-    ) -> Anchors:
-        """The metric samples of the prompt network's own heads."""
+    def _own_geometry(self, features: MoGe2Features | None, size: Sequence[int]) -> MoGe2Geometry:
+        """What the prompt network's own heads say of one image."""
         if features is None:
             raise ValueError(
                 "metres from the prompt network need prompt kind moge2 (model ppd-moge2), got "
@@ -287,22 +341,21 @@ class DepthPipeline:
             )
         encoder = self.models["semantics"]
         assert isinstance(encoder, MoGe2)
-        height, width = relative.shape
-        geometry = encoder.geometry(features, height, width)
-        return geometry_anchors(geometry, intrinsics)
+        height, width = size
+        return encoder.geometry(features, height, width)
 
     def _noise(
-        self, model_image: Tensor, noise: Tensor | None, generator: torch.Generator | None
+        self, model_images: Tensor, noise: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
-        """The (1, 1, h, w) field that sampling starts from."""
-        shape = (1, 1, *model_image.shape[-2:])
+        """The (B, 1, h, w) field that sampling starts from, the same for each image."""
+        shape = (1, 1, *model_images.shape[-2:])
         if noise is not None:
             _check_noise(noise, shape)
         elif generator is not None:
             noise = torch.randn(shape, generator=generator, device=generator.device)
         else:
             noise = _fixed_noise(shape, self.config.sampler.noise_seed, self.device)
-        return noise.to(model_image)
+        return noise.to(model_images).expand(len(model_images), -1, -1, -1)
 
     @torch.no_grad()
     def sample(
@@ -331,6 +384,18 @@ class DepthPipeline:
         return sample(velocity, noise, timesteps) + 0.5
 
 
+def _joined(images: list[Tensor]) -> Tensor:
+    return images[0] if len(images) == 1 else torch.cat(images)  # cat copies one, too
+
+
+def _of_each(features: MoGe2Features | None, count: int) -> list[MoGe2Features | None]:
+    """A batch's features as batches of one."""
+    if features is None:
+        return [None] * count
+    pairs = zip(features.grid.split(1), features.class_token.split(1), strict=True)
+    return [MoGe2Features(grid, class_token) for grid, class_token in pairs]
+
+
 def _aligned(
     relative: Tensor, alignment: Alignment | Aligner | None, own_anchors: Callable[[], Anchors]
 ) -> AlignedDepth:
@@ -347,17 +412,6 @@ def _fixed_noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Ten
     generator = torch.Generator("cpu").manual_seed(seed)
     with torch.inference_mode(False):  # Others, who may want gradients, get this very tensor.
         return torch.randn(shape, generator=generator, device="cpu").to(device)
-
-
-def _check_intrinsics(intrinsics: Intrinsics | None, image: np.ndarray) -> None:
-    if intrinsics is None or not isinstance(image, np.ndarray) or image.ndim != 3:
-        return  # check_image has the better message
-    height, width = image.shape[:2]
-    if (intrinsics.width, intrinsics.height) != (width, height):
-        raise ValueError(
-            f"intrinsics must be of the image's size {width} x {height}, got "
-            f"{intrinsics.width} x {intrinsics.height}; see Intrinsics.resized"
-        )
 
 
 def _check_noise_source(noise: Tensor | None, generator: torch.Generator | None) -> None:

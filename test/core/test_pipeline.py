@@ -11,6 +11,7 @@ from torch import nn
 
 from ppd_core import DepthPipeline, Intrinsics, PipelineConfig, WeightsError
 from ppd_core.alignment.affine import alignment_from_range
+from ppd_core.alignment.anchors import geometry_anchors
 from ppd_core.cli import main
 from ppd_core.config import (
     PRESETS,
@@ -21,6 +22,7 @@ from ppd_core.config import (
 )
 from ppd_core.flow import timestep_grid
 from ppd_core.geometry.camera import ray_table
+from ppd_core.models.semantics import prepare_image
 from ppd_core.models.sp_dit import SpDit
 from ppd_core.preprocess import preprocess
 from ppd_core.registry import REGISTRY, PublishedFile
@@ -69,7 +71,7 @@ def test_a_result_has_the_promised_shapes_and_no_points_without_intrinsics(pipel
     assert result.relative_depth.dtype == torch.float32
     assert result.valid_mask.all()
     assert result.metric_depth is result.points is result.colors is result.intrinsics is None
-    stages = ["preprocess", "prompt", "sample", "upsample", "align", "points"]
+    stages = ["preprocess", "prompt", "sample", "upsample", "align"]
     assert list(result.timings_s) == stages
     assert all(seconds >= 0 for seconds in result.timings_s.values())
 
@@ -357,6 +359,53 @@ def test_a_bad_argument_is_refused(pipeline, image, name):
         pipeline(**{"image": image, **arguments})
 
 
+@pytest.mark.parametrize("model", ["tiny", "nano"])
+def test_a_batch_is_what_single_calls_are(model):
+    pipeline = DepthPipeline.from_pretrained(model, device="cpu", dtype=torch.float32)
+    generator = np.random.default_rng(1)
+    images = [
+        generator.integers(0, 256, (*size, 3), np.uint8) for size in ((60, 90), (90, 60), (60, 90))
+    ]
+    cameras = [Intrinsics.from_fov(90, 60, 70), None, Intrinsics.from_fov(90, 60, 50)]
+    ties = [alignment_from_range(1, 5), None, lambda relative, own: AlignedDepth(relative, None)]
+    options = {"num_steps": 2, "processing_area": 64 * 96}
+    batch = pipeline.batch(images, intrinsics=cameras, alignments=ties, **options)
+    for found, image, camera, tie in zip(batch, images, cameras, ties, strict=True):
+        single = pipeline(image, intrinsics=camera, alignment=tie, **options)
+        torch.testing.assert_close(
+            found.relative_depth_model, single.relative_depth_model, atol=1e-5, rtol=1e-5
+        )
+        assert found.relative_depth.shape == image.shape[:2]
+        assert found.intrinsics is camera
+        assert found.alignment == single.alignment
+        assert (found.points is None) == (camera is None)
+        assert (found.metric_depth is None) == (tie is None)
+    # What is shared took the same time for both; what is not is not.
+    assert batch[0].timings_s["sample"] == batch[2].timings_s["sample"]
+    assert batch[0].timings_s["sample"] != batch[1].timings_s["sample"]
+
+
+def test_images_of_one_size_go_through_the_networks_together(pipeline, image):
+    sizes = []
+    hook = pipeline.models["dit"].register_forward_hook(lambda _m, x, _y: sizes.append(len(x[0])))
+    try:
+        pipeline.batch([image, image.transpose(1, 0, 2), image], num_steps=1)
+    finally:
+        hook.remove()
+    assert sizes == [2, 1]
+
+
+def test_a_batch_of_nothing_is_nothing(pipeline):
+    assert pipeline.batch([]) == []
+
+
+def test_a_batch_wants_one_of_each_for_each_image(pipeline, image):
+    with pytest.raises(ValueError, match="intrinsics must be 2, one for each image, got 1"):
+        pipeline.batch([image, image], intrinsics=[None])
+    with pytest.raises(ValueError, match="alignments must be 1, one for each image, got 2"):
+        pipeline.batch([image], alignments=[None, None])
+
+
 def test_unknown_model_lists_the_presets():
     with pytest.raises(ValueError, match="unknown model 'nope'; known presets: ppd-da2"):
         DepthPipeline.from_pretrained("nope", device="cpu")
@@ -400,11 +449,20 @@ def test_moge_s_encoder_runs_once_for_the_prompt_and_its_metres(full_moge2, imag
         seen.append(own_anchors())
         return AlignedDepth(None, None)
 
+    pipeline = DepthPipeline(config, models)
+    images = [image, image[::-1].copy()]
     try:
-        DepthPipeline(config, models)(image, intrinsics=camera, alignment=aligner)
+        results = pipeline.batch(images, intrinsics=[camera] * 2, alignments=[aligner] * 2)
     finally:
         hook.remove()
-    (anchors,) = seen
     assert len(calls) == 1
+    with torch.no_grad():
+        features = full_moge2.encode(prepare_image(config.prompt, preprocess(images[1], 64 * 64)))
+        geometry = full_moge2.geometry(features, 60, 90)
+    assert torch.equal(results[1].sky_mask, geometry.mask[0] <= 0.5)
+    anchors = seen[1]
+    expected = geometry_anchors(geometry, camera)
+    torch.testing.assert_close(anchors.depth, expected.depth, atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(seen[0].depth, expected.depth, atol=1e-4, rtol=1e-3)
     assert (anchors.source, anchors.height, anchors.width) == ("moge2", 60, 90)
     assert len(anchors.depth) == 60 * 90

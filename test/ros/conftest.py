@@ -101,9 +101,7 @@ class FakePipeline:
     def __call__(self, image, *, intrinsics, alignment, num_steps, processing_area):
         import torch
 
-        from ppd_core.geometry.camera import ray_table
-        from ppd_core.geometry.cloud import backproject
-        from ppd_core.types import RELATIVE_CLOUD_OFFSET, AlignedDepth, DepthResult
+        from ppd_core.types import AlignedDepth, DepthResult
 
         self.calls.append(
             {
@@ -128,11 +126,7 @@ class FakePipeline:
         if alignment is not None:
             aligned = alignment(relative, self.own_anchors)
         metric = aligned.metric_depth
-        points = colors = None
-        if intrinsics is not None:
-            depth = relative + RELATIVE_CLOUD_OFFSET if metric is None else metric
-            points = backproject(depth, ray_table(intrinsics))
-            colors = torch.from_numpy(image.copy())
+        colors = None if intrinsics is None else torch.from_numpy(image.copy())
         return DepthResult(
             relative_depth=relative,
             relative_depth_model=relative,
@@ -141,7 +135,6 @@ class FakePipeline:
             alignment=aligned.alignment,
             alignment_failure=aligned.failure,
             intrinsics=intrinsics,
-            points=points,
             colors=colors,
             timings_s={"sample": 0.001},
         )

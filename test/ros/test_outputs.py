@@ -10,7 +10,7 @@ import torch
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from ppd_core.types import Alignment, AlignmentError, DepthResult
+from ppd_core.types import Alignment, AlignmentError, DepthResult, Intrinsics
 from ppd_ros import conversions
 from ppd_ros.cloud_reading import xyz_of_cloud
 from ppd_ros.conversions import image_to_depth
@@ -34,7 +34,7 @@ def untied(failure=None):
         relative_depth_model=RELATIVE,
         valid_mask=torch.isfinite(RELATIVE),
         alignment_failure=failure,
-        points=torch.ones(2, 3, 3),
+        intrinsics=Intrinsics.from_fov(3, 2, 60),
         colors=torch.zeros(2, 3, 3, dtype=torch.uint8),
     )
 
