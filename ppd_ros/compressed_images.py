@@ -20,7 +20,6 @@ from ppd_ros.image_reading import mosaic_to_rgb
 
 if TYPE_CHECKING:
     import PIL.Image
-    from typing_extensions import Buffer
 
 FORMATS = ("JPEG", "PNG")
 _BAYER = tuple(f"bayer_{pattern}" for pattern in ("rggb", "bggr", "gbrg", "grbg"))
@@ -61,7 +60,7 @@ def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
 
 
-def load_picture(data: Buffer, formats: tuple[str, ...], name: str) -> PIL.Image.Image:
+def load_picture(data: bytes | memoryview, formats: tuple[str, ...], name: str) -> PIL.Image.Image:
     """Decode a picture that came in a message.
 
     Args:

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from ppd_core.geometry.cloud import as_array, pack_xyzrgb
 from ppd_core.types import Alignment, AlignmentError
-from ppd_ros.image_reading import image_to_rgb as image_to_rgb
 from ppd_ros.image_reading import pixel_bytes
 
 DEPTH_ENCODINGS = {"32FC1": 4, "16UC1": 2}

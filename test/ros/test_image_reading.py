@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensor_msgs.msg import Image
 
-from ppd_ros import conversions, image_backends
+from ppd_ros import image_backends
 from ppd_ros.image_reading import ENCODINGS, image_to_rgb
 
 BAYER = ("bayer_rggb", "bayer_bggr", "bayer_gbrg", "bayer_grbg")
@@ -254,10 +254,6 @@ def test_any_message_becomes_an_image_or_a_value_error(
         assert rgb.shape == (height, width, 3)
         assert rgb.dtype == np.uint8
         assert rgb.flags.c_contiguous
-
-
-def test_conversions_still_has_it():
-    assert conversions.image_to_rgb is image_to_rgb
 
 
 def broken_import():
