@@ -20,13 +20,15 @@ from torch import Tensor
 
 from ppd_core.alignment.aligner import Evidence
 from ppd_core.alignment.anchors import Anchors, check_unit, depth_anchors, point_anchors
-from ppd_core.types import Alignment, AlignmentError, Intrinsics
+from ppd_core.types import Alignment, AlignmentError
 from ppd_ros.alignment_parameters import AlignmentSettings
+from ppd_ros.camera_topics import LIDAR, CameraTopics
 from ppd_ros.cloud_reading import xyz_of_cloud
 from ppd_ros.conversions import image_to_depth
 from ppd_ros.pairing import OTHER_CLOCK_S, Paired, PairingBuffer
-from ppd_ros.topics import subscribe_newest
+from ppd_ros.topics import Input
 from ppd_ros.transforms import Transforms
+from ppd_ros.views import View
 
 SENSOR_QUEUE = 5
 """A cloud and an image may come at once, and the one that is needed must not be the one lost."""
@@ -40,13 +42,13 @@ class Frame:
 
     Attributes:
         header: of the image.
-        intrinsics: of the image, or None when they are not known.
+        view: the camera behind the image, or None when it is not known.
         relative_depth: (H, W) float32, the model's.
         own_anchors: the samples of the prompt network itself; see `ppd_core.pipeline.Aligner`.
     """
 
     header: Header
-    intrinsics: Intrinsics | None
+    view: View | None
     relative_depth: Tensor
     own_anchors: Callable[[], Anchors]
 
@@ -115,9 +117,7 @@ class SensorTopic:
         self.name = node.resolve_topic_name(topic)
         self._node = node
         self.messages: PairingBuffer[Any] = PairingBuffer()
-        self._subscription = subscribe_newest(
-            node, message_type, topic, self._on_message, depth=SENSOR_QUEUE
-        )
+        self._input = Input(node, message_type, topic, self._on_message, depth=SENSOR_QUEUE)
 
     def paired(self, stamp_ns: int, settings: AlignmentSettings) -> Any:
         """The message that belongs to an image.
@@ -138,7 +138,7 @@ class SensorTopic:
     def close(self) -> None:
         """Stop listening, and end all waits."""
         self.messages.close()
-        self._node.destroy_subscription(self._subscription)
+        self._input.close()
 
     def _on_message(self, message: Any) -> None:
         self.messages.put(Time.from_msg(message.header.stamp).nanoseconds, message)
@@ -149,9 +149,9 @@ class DepthSource:
 
     needs_camera = False
 
-    def __init__(self, node: Node, warn: Warn) -> None:
+    def __init__(self, node: Node, topic: str, warn: Warn) -> None:
         self._warn = warn
-        self._topic = SensorTopic(node, Image, "depth_in")
+        self._topic = SensorTopic(node, Image, topic)
         self.expect = self._topic.messages.expect
         self.close = self._topic.close
 
@@ -168,6 +168,8 @@ class DepthSource:
             depth = image_to_depth(message)
         except ValueError as error:
             raise AlignmentError("unreadable", f"{self._topic.name}: {error}") from error
+        if frame.view is not None and frame.view.rectification is not None:
+            depth = frame.view.rectification.depth(depth)
         height, width = frame.relative_depth.shape
         metres = torch.from_numpy(depth)
         check_unit(metres)  # Before it goes to a GPU, for the answer is wanted here.
@@ -180,14 +182,14 @@ class LidarSource:
 
     needs_camera = True
 
-    def __init__(self, node: Node, warn: Warn) -> None:
-        self._topic = SensorTopic(node, PointCloud2, "lidar_in")
+    def __init__(self, node: Node) -> None:
+        self._topic = SensorTopic(node, PointCloud2, LIDAR)
         self._transforms = Transforms(node)
         self.expect = self._topic.messages.expect
 
     def evidence(self, frame: Frame, settings: AlignmentSettings) -> Evidence:
         """See `Source`."""
-        if frame.intrinsics is None:
+        if frame.view is None:
             raise AlignmentError(
                 "no_camera", "want a CameraInfo, got none: which pixel does a point fall on?"
             )
@@ -205,7 +207,7 @@ class LidarSource:
         device = frame.relative_depth.device
         points = torch.from_numpy(xyz).to(device)
         matrix = torch.from_numpy(camera_from_cloud.astype(np.float32)).to(device)
-        return point_anchors(points, matrix, frame.intrinsics, settings.config)
+        return point_anchors(points, matrix, frame.view.intrinsics, settings.config)
 
     def close(self) -> None:
         """See `Source`."""
@@ -213,8 +215,8 @@ class LidarSource:
         self._transforms.close()
 
 
-def open_source(node: Node, name: str, warn: Warn) -> Source | None:
-    """Start listening to what `alignment.source` names; None for "none"."""
+def open_source(node: Node, name: str, topics: CameraTopics, warn: Warn) -> Source | None:
+    """Start listening to what `alignment.source` names for a camera; None for "none"."""
     if name == "none":
         return None
     if name == "constant":
@@ -222,7 +224,7 @@ def open_source(node: Node, name: str, warn: Warn) -> Source | None:
     if name == "moge2":
         return OwnSource()
     try:
-        return DepthSource(node, warn) if name == "depth" else LidarSource(node, warn)
+        return DepthSource(node, topics.depth_in, warn) if name == "depth" else LidarSource(node)
     except (RuntimeError, ValueError) as error:  # A value in qos_overrides that is none.
         return GivenSource(AlignmentError("unpaired", f"cannot subscribe: {error}"))
 

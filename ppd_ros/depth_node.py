@@ -14,8 +14,6 @@ import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
 from ppd_core.alignment.aligner import FrameAligner
@@ -23,14 +21,14 @@ from ppd_core.pipeline import DepthPipeline
 from ppd_core.weights import WeightsError
 from ppd_ros import parameters
 from ppd_ros.anchors import check_model
-from ppd_ros.diagnostics import AlignmentStatistics, FrameStatistics
-from ppd_ros.frames import FrameProcessor, Pipeline
-from ppd_ros.health import Health, HealthReporter
-from ppd_ros.metres import MakeAligner, Metres
-from ppd_ros.outputs import add_publishers
+from ppd_ros.batches import BatchProcessor, Job, Pipeline
+from ppd_ros.camera import Camera, check_topics
+from ppd_ros.health import CameraHealth, HealthReporter, NodeHealth
+from ppd_ros.memory import keep_freed_memory
+from ppd_ros.metres import MakeAligner
+from ppd_ros.model_parameters import ModelSettings, model_settings
+from ppd_ros.output_parameters import topic_settings
 from ppd_ros.process import leave, run_node
-from ppd_ros.silence import SilenceWatch
-from ppd_ros.topics import subscribe_newest
 from ppd_ros.transitions import refuse_illegal_transitions, reported
 from ppd_ros.worker import POLL_S, Abandoned, Worker, call_abandonable
 
@@ -38,7 +36,7 @@ CLOSE_S = 1.0
 """How long the end of the process waits for the frame in hand."""
 
 
-def load_pipeline(settings: parameters.ModelSettings) -> DepthPipeline:
+def load_pipeline(settings: ModelSettings) -> DepthPipeline:
     """Load what the parameters ask for; never downloads: a transition must not last minutes.
 
     Raises:
@@ -57,15 +55,19 @@ def load_pipeline(settings: parameters.ModelSettings) -> DepthPipeline:
 class DepthNode(LifecycleNode):
     """Images in; depth images, their calibration and point clouds out.
 
-    Subscribes `image`, `camera_info` and, by `alignment.source`, `depth_in` or `lidar_in`;
-    publishes what `outputs` lists, and `/diagnostics` in every state. `configure` loads the model
-    and `cleanup` frees it; subscriptions and the worker's thread live while the node is active.
+    Subscribes `image`, `camera_info` and, by `alignment.source`, `depth_in` or `lidar_in`, of each
+    of its `cameras`; publishes what `outputs` lists, and `/diagnostics` in every state.
+    `configure` loads the model and `cleanup` frees it; subscriptions and the worker's thread live
+    while the node is active.
 
     Args:
         load_pipeline: makes a pipeline, which is called like `DepthPipeline`, of the settings.
         make_aligner: makes what ties the frames to metres.
         is_ending: says that the process was asked to end, so that nobody waits for the rest.
         node_options: of `rclpy.node.Node` (`context`, `namespace`, `parameter_overrides` ...).
+
+    Attributes:
+        cameras: one at least.
 
     Raises:
         ValueError: a given parameter is not usable.
@@ -75,7 +77,7 @@ class DepthNode(LifecycleNode):
     def __init__(
         self,
         *,
-        load_pipeline: Callable[[parameters.ModelSettings], Pipeline] = load_pipeline,
+        load_pipeline: Callable[[ModelSettings], Pipeline] = load_pipeline,
         make_aligner: MakeAligner = FrameAligner,
         is_ending: Callable[[], bool] = lambda: False,
         **node_options: Any,
@@ -83,27 +85,22 @@ class DepthNode(LifecycleNode):
         super().__init__("ppd", **node_options)
         self._settings = parameters.declare(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self.statistics = FrameStatistics()
-        self.alignment_statistics = AlignmentStatistics()
         self._load_pipeline = load_pipeline
         self._make_aligner = make_aligner
         self._is_ending = is_ending
         self._pipeline: Pipeline | None = None
         self._problem = ""
-        self._outputs: dict[str, Any] = {}
-        self._metres: Metres | None = None
-        self._processor: FrameProcessor | None = None
-        self._worker: Worker[Image] | None = None
-        self._inputs: list[Subscription] = []
-        self._watch: SilenceWatch | None = None
+        self._worker: Worker[Job] | None = None
         self._give_up_s = math.inf
-        self._image_topic = self.resolve_topic_name("image")
-        self._info_topic = self.resolve_topic_name("camera_info")
+        names = parameters.camera_names(parameters.current_values(self))
+        self.cameras = [Camera(self, name) for name in names]
         refuse_illegal_transitions(self)
         # Not in the callback of the parameters: subscribing declares parameters of its own.
-        self._settings_changed = self.create_guard_condition(self._apply_alignment)
+        self._settings_changed = self.create_guard_condition(self._apply_settings)
+        # Not in the worker's thread, which would wait for its own end.
+        self._stop_wanted = self.create_guard_condition(self._stop_by_itself)
         self.create_service(Trigger, "~/reset_alignment", self._on_reset_alignment)
-        self._reporter = HealthReporter(self, self._health)
+        self._reporter = HealthReporter(self, self._healths)
         if self.get_parameter("autostart").value:
             # Not a timer: under use_sim_time it would wait for a clock.
             self.create_guard_condition(self._autostart).trigger()
@@ -118,7 +115,8 @@ class DepthNode(LifecycleNode):
     @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and offer the topics; FAILURE, to be tried again, when it cannot load."""
-        settings = parameters.model_settings(parameters.current_values(self))
+        values = parameters.current_values(self)
+        settings = model_settings(values)
         log = self.get_logger()
         log.info(f"loading model {settings.model}")
         self._problem = ""
@@ -136,7 +134,9 @@ class DepthNode(LifecycleNode):
         if not getattr(self._pipeline, "is_trained", True):
             log.warning(f"model {settings.model} is UNTRAINED: what comes out is not depth")
         try:
-            add_publishers(self, self._outputs)
+            for camera in self.cameras:
+                camera.offer(topic_settings(values))
+            check_topics(self.cameras)
         except (RuntimeError, ValueError) as error:  # A value in qos_overrides that is none.
             self._release()
             return self._fail_to_configure(f" topics cannot be offered: {error}")
@@ -147,23 +147,20 @@ class DepthNode(LifecycleNode):
         """Start the worker and listen."""
         super().on_activate(state)
         assert self._pipeline is not None  # The state machine sees to it.
-        alignment = self._settings.alignment
-        self._metres = Metres(self, alignment, self.alignment_statistics, self._make_aligner)
-        self._processor = FrameProcessor(
-            self, self._pipeline, self._outputs, self._settings, self._metres, self.statistics
-        )
-        self._worker = Worker(self._processor.process, self._processor.report)
+        self._problem = ""
+        log = self.get_logger()
+        processor = BatchProcessor(self._pipeline, log.warning, self._want_stop)
+        self._worker = Worker(processor.process, self._report)
         self._worker.start()
-        self._inputs = [
-            subscribe_newest(self, Image, "image", self._on_image),
-            subscribe_newest(self, CameraInfo, "camera_info", self._on_camera_info),
-        ]
-        self._watch = SilenceWatch(self, self._image_topic, self.statistics)
-        outputs = ", ".join(p.topic_name for p in self._outputs.values())
-        self.get_logger().info(
-            f"active: {self._image_topic} and {self._info_topic} in; {outputs} out"
-        )
-        self._processor.remind_of_units()
+        is_compressed = self.get_parameter("image_transport").value == "compressed"
+        for camera in self.cameras:
+            camera.listen(
+                self._worker, self._settings, self._make_aligner, is_compressed=is_compressed
+            )
+        inputs = ", ".join(i.topic_name for camera in self.cameras for i in camera.inputs)
+        outputs = ", ".join(p.topic_name for c in self.cameras for p in c.outputs.values())
+        log.info(f"active: {inputs} in; {outputs} out")
+        self._remind_of_units()
         return TransitionCallbackReturn.SUCCESS
 
     @reported
@@ -183,7 +180,9 @@ class DepthNode(LifecycleNode):
         """End everything, from any state, and say what was done."""
         if self._stop_working():
             self._release()
-        self.get_logger().info(self.statistics.summary())
+        for camera in self.cameras:
+            name = f"{camera.topics.name}: " if camera.topics.name else ""
+            self.get_logger().info(f"{name}{camera.statistics.summary()}")
         return TransitionCallbackReturn.SUCCESS
 
     @reported
@@ -212,18 +211,12 @@ class DepthNode(LifecycleNode):
 
     def _stop_working(self) -> bool:
         """Undo `on_activate`; False when the worker's thread was left to its long call."""
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs = []
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-        self._processor = None
+        for camera in self.cameras:
+            camera.stop_listening()
         if self._worker is not None:
             self._worker.stop()
-        if self._metres is not None:
-            self._metres.close()  # A frame that waits for a sensor must not keep us.
-            self._metres = None
+        for camera in self.cameras:
+            camera.release()  # A frame that waits for a sensor must not keep us.
         if self._worker is None:
             return True
         while not self._worker.join(POLL_S):
@@ -236,9 +229,8 @@ class DepthNode(LifecycleNode):
 
     def _release(self) -> None:
         """Undo `on_configure`."""
-        for publisher in self._outputs.values():
-            self.destroy_lifecycle_publisher(publisher)
-        self._outputs = {}
+        for camera in self.cameras:
+            camera.withdraw()
         self._pipeline = None
         gc.collect()
         if torch.cuda.is_initialized():
@@ -253,57 +245,60 @@ class DepthNode(LifecycleNode):
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self._settings = settings
-        if self._processor is not None:
-            self._processor.settings = settings
-            self._settings_changed.trigger()
+        for camera in self.cameras:
+            camera.set(settings)
+        self._settings_changed.trigger()
         return SetParametersResult(successful=True)
 
-    def _apply_alignment(self) -> None:
-        if self._metres is not None:
-            self._metres.apply(self._settings.alignment)
+    def _apply_settings(self) -> None:
+        for camera in self.cameras:
+            camera.apply(self._settings)
 
     def _on_reset_alignment(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        if self._metres is None:
-            response.success, response.message = False, "nothing to reset: the node is not active"
-        else:
-            response.success, response.message = self._metres.reset()
+        answers = [c.metres.reset() for c in self.cameras if c.metres is not None]
+        response.success = bool(answers) and all(is_reset for is_reset, _ in answers)
+        response.message = "; ".join(text for _, text in answers)
+        if not answers:
+            response.message = "nothing to reset: the node is not active"
         self.get_logger().info(f"reset_alignment: {response.message}")
         return response
 
-    def _health(self) -> Health:
+    def _want_stop(self, why: str) -> None:
+        self._problem = why
+        self._stop_wanted.trigger()
+
+    def _stop_by_itself(self) -> None:
+        if self.is_active:
+            self.get_logger().error(f"deactivating: {self._problem}")
+            self.trigger_deactivate()
+
+    def _report(self, error: Exception) -> None:
+        self.get_logger().error("".join(traceback.format_exception(error)))
+
+    def _remind_of_units(self) -> None:
+        for camera in self.cameras:
+            assert camera.frames is not None
+            camera.frames.remind_of_units()
+
+    def _healths(self) -> list[CameraHealth]:
         lifecycle = "inactive" if self._pipeline is not None else "unconfigured"
         model = {"model": self.get_parameter("model").value}
         for name in ("device", "dtype"):
             model[name] = str(getattr(self._pipeline, name, ""))
-        return Health(
+        state = NodeHealth(
             lifecycle="active" if self.is_active else lifecycle,
             problem=self._problem,
-            counts=self.statistics.counts,
-            percentiles_ms=self.statistics.percentiles_ms(),
-            alignment=self.alignment_statistics.health(),
-            on_failure=self._settings.alignment.on_failure,
-            hold_s=self._settings.alignment.config.hold_s,
             is_trained=getattr(self._pipeline, "is_trained", True),
-            is_silent=self._watch is not None and self._watch.is_silent,
             model=model,
         )
-
-    def _on_image(self, image: Image) -> None:
-        if self._worker is None:
-            return
-        self.statistics.count("in")
-        if self._worker.put(image):
-            self.statistics.count("replaced")
-
-    def _on_camera_info(self, info: CameraInfo) -> None:
-        if self._processor is not None:
-            self._processor.camera_infos.append(info)
+        return [camera.health(state, self._settings.alignment) for camera in self.cameras]
 
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the node until SIGINT or SIGTERM, and end the process: status 0 after either."""
+    keep_freed_memory()
     leave(run_node(lambda is_ending: DepthNode(is_ending=is_ending), args))
 
 

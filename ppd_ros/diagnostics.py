@@ -20,6 +20,7 @@ FATES = {
     "out": "frames published",
     "replaced": "waited for the worker, and a newer one came",
     "stale": "older than max_age_s when their turn came",
+    "skipped": "streaming is off, or max_rate_hz had them come too soon",
     "unwanted": "nobody subscribed to an output",
     "unaligned": "nothing tied them to metres, and alignment.on_failure is drop",
     "bad": "could not be read, or asked for what cannot be given",

@@ -1,27 +1,28 @@
-"""What the worker's thread does with one frame: check, convert, infer, publish, count."""
+"""What is done with one frame before and after the model: check, convert, publish, count."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from ppd_core.types import RELATIVE_CLOUD_OFFSET, DepthResult
-from ppd_ros import conversions
-from ppd_ros.cameras import Calibrations
+from ppd_ros.camera_topics import CameraTopics
+from ppd_ros.compressed_images import compressed_to_rgb
 from ppd_ros.diagnostics import FrameStatistics, Throttle
+from ppd_ros.estimate_once import answer
+from ppd_ros.frame_messages import is_dropped, messages_of
+from ppd_ros.image_reading import image_to_rgb
 from ppd_ros.metres import Metres
-from ppd_ros.outputs import NEEDS_CAMERA, NEEDS_INFERENCE, is_dropped, messages_of
 from ppd_ros.parameters import FrameSettings
-
-Pipeline = Callable[..., DepthResult]
-"""Called like `ppd_core.pipeline.DepthPipeline`."""
+from ppd_ros.requests import NEEDS_CAMERA, Request, WaitingFrame
+from ppd_ros.views import Calibrations
 
 WARNING_PERIOD_S = 5.0
 REMINDER_PERIOD_S = 60.0
@@ -33,24 +34,24 @@ RELATIVE_DEPTH = (
 
 
 class FrameProcessor:
-    """Turns one image after the other into the outputs that somebody subscribed to.
+    """Turns the images of one camera into requests, and results into its outputs.
 
     Args:
         node: whose topics, clock and log are used.
-        pipeline: makes the depth.
+        topics: of the camera.
         outputs: name -> publisher; see `outputs.add_publishers`.
         settings: how to treat a frame; may be replaced at any time.
         metres: ties depth to metres, by settings of its own.
         statistics: where frames and durations are counted.
 
     Attributes:
-        camera_infos: the newest calibrations; append to it. The messages are never changed.
+        calibrations: what is known of the camera.
     """
 
     def __init__(
         self,
         node: Node,
-        pipeline: Pipeline,
+        topics: CameraTopics,
         outputs: Mapping[str, Publisher],
         settings: FrameSettings,
         metres: Metres,
@@ -58,31 +59,65 @@ class FrameProcessor:
     ) -> None:
         self.settings = settings
         self._node = node
-        self._pipeline = pipeline
         self._outputs = outputs
         self._metres = metres
         self._statistics = statistics
-        self._calibrations = Calibrations(node, self._warn)
-        self.camera_infos: deque[CameraInfo] = self._calibrations.infos
-        self._image_topic = node.resolve_topic_name("image")
+        self.calibrations = Calibrations(node, topics, self._warn)
+        self._image_topic = node.resolve_topic_name(topics.image)
         self._warnings = Throttle(WARNING_PERIOD_S)
         self._reminders = Throttle(REMINDER_PERIOD_S)
 
-    def process(self, image: Image) -> None:
-        """Work on one frame, and count it under one of `diagnostics.FATES`."""
+    def prepare(self, frame: WaitingFrame) -> Request | None:
+        """Check and convert an image; None where that was the end of it."""
         try:
-            fate = self._estimate(image)
+            prepared = self._prepare(frame)
         except ValueError as error:
-            fate = "bad"
-            self._warn("bad", f"dropped a frame of {self._image_topic}: {error}")
-        self._statistics.count(fate)
+            self.refuse(frame, error)
+            return None
+        if isinstance(prepared, Request):
+            return prepared
+        fate, why = prepared
+        self._close(frame, fate, why)
+        return None
 
-    def report(self, error: Exception) -> None:
-        """Say that `process` raised, and go on."""
-        self._statistics.count("failed")
+    def finish(self, request: Request, result: DepthResult | None, done_s: float) -> None:
+        """Publish what was made of a frame.
+
+        Args:
+            request: from `prepare`.
+            result: with what the request wants; None where it needs no inference.
+            done_s: when the model was done with it, by `time.perf_counter`.
+        """
+        frame, alignment = request.frame, request.ties.settings
+        start_s = time.perf_counter()
+        for name, message in messages_of(request, result).items():
+            self._outputs[name].publish(message)
+        self.remind_of_units()
+        end_s = time.perf_counter()
+        self._statistics.record(
+            {
+                "decode": request.ready_s - request.start_s,
+                **(result.timings_s if result else {}),
+                "model": done_s - request.ready_s,
+                "publish": end_s - start_s,
+                "stamp to published": self._age_s(frame.image),
+            }
+        )
+        fate = "unaligned" if is_dropped(result, alignment) else "out"
+        why = "nothing ties it to metres: see the log" if fate == "unaligned" else ""
+        self._close(frame, fate, why)
+
+    def refuse(self, frame: WaitingFrame, error: ValueError) -> None:
+        """Drop a frame that cannot be used, and say why."""
+        self._warn("bad", f"dropped a frame of {self._image_topic}: {error}")
+        self._close(frame, "bad", str(error))
+
+    def report(self, frame: WaitingFrame, error: Exception) -> None:
+        """Drop a frame that ended in an error, and say which."""
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         if words := self._warnings.passes("failed", f"a frame failed:\n{text}"):
             self._node.get_logger().error(words)
+        self._close(frame, "failed", f"{type(error).__name__}: {error}")
 
     def remind_of_units(self) -> None:
         """Say now and then that depth is not in metres, while it is not meant to be."""
@@ -90,55 +125,51 @@ class FrameProcessor:
         if is_relative and self._reminders.passes("units", RELATIVE_DEPTH):
             self._node.get_logger().warning(RELATIVE_DEPTH)
 
-    def _estimate(self, image: Image) -> str:
-        """Bring one frame to its end and return its fate."""
-        settings, ties = self.settings, self._metres.ties
+    def _prepare(self, frame: WaitingFrame) -> Request | tuple[str, str]:
+        """The request, or the fate that the frame has already found, and why."""
+        settings, ties, header = self.settings, self._metres.ties, frame.image.header
         wanted = {name for name, p in self._outputs.items() if p.get_subscription_count() > 0}
         if not wanted:
-            return "unwanted"
-        if self._is_stale(image, settings.max_age_s):
-            return "stale"
-        self._metres.expect(ties, image)
+            return "unwanted", "nobody subscribed to an output"
+        # One that was asked for came after the request: however long it waited, it is wanted.
+        if frame.once is None and self._is_stale(frame.image, settings.max_age_s):
+            return "stale", "too old"
+        self._metres.expect(ties, header)
         start_s = time.perf_counter()
-        rgb = conversions.image_to_rgb(image)
-        decoded_s = time.perf_counter()
+        rgb = _rgb_of(frame.image)
         is_tied_by_camera = ties.source is not None and ties.source.needs_camera
-        intrinsics = info = None
-        if wanted & NEEDS_CAMERA or is_tied_by_camera:
-            intrinsics, info = self._calibrations.of(image)
-        if intrinsics is None:
+        view = None
+        if wanted & NEEDS_CAMERA or is_tied_by_camera or settings.is_rectified:
+            size = rgb.shape[1], rgb.shape[0]
+            view = self.calibrations.view(header, size, is_rectified=settings.is_rectified)
+        if view is None:
             wanted -= NEEDS_CAMERA
+            if settings.is_rectified:
+                raise ValueError("it cannot be rectified without a CameraInfo that can be used")
+        elif view.rectification is not None:
+            rgb = view.rectification.image(rgb)
         if not wanted:
-            return "bad"
-        result = None
-        if wanted & NEEDS_INFERENCE:
-            result = self._pipeline(
-                rgb,
-                intrinsics=intrinsics if "points" in wanted or is_tied_by_camera else None,
-                alignment=self._metres.aligner(ties, image, intrinsics),
-                num_steps=settings.sampler.num_steps,
-                processing_area=settings.preprocess.processing_area,
-            )
-        inferred_s = time.perf_counter()
-        messages = messages_of(
-            result, info, wanted, image.header, ties.settings, is_organized=settings.is_organized
+            return "bad", "no CameraInfo that can be used: see the log"
+        ready_s = time.perf_counter()
+        return Request(
+            frame=frame,
+            rgb=rgb,
+            view=view,
+            wanted=frozenset(wanted),
+            ties=ties,
+            aligner=self._metres.aligner(ties, header, view),
+            settings=settings,
+            start_s=start_s,
+            ready_s=ready_s,
         )
-        for name, message in messages.items():
-            self._outputs[name].publish(message)
-        self.remind_of_units()
-        end_s = time.perf_counter()
-        self._statistics.record(
-            {
-                "decode": decoded_s - start_s,
-                **(result.timings_s if result else {}),
-                "model": inferred_s - decoded_s,
-                "publish": end_s - inferred_s,
-                "stamp to published": self._age_s(image),
-            }
-        )
-        return "unaligned" if is_dropped(result, ties.settings) else "out"
 
-    def _is_stale(self, image: Image, max_age_s: float | None) -> bool:
+    def _close(self, frame: WaitingFrame, fate: str, why: str) -> None:
+        self._statistics.count(fate)
+        if frame.once is not None:
+            text = f"{fate}: {why}" if why else f"{self._age_s(frame.image):.2f} s after its stamp"
+            answer(frame.once, fate == "out", text)
+
+    def _is_stale(self, image: Image | CompressedImage, max_age_s: float | None) -> bool:
         if max_age_s is None:
             return False
         age_s = self._age_s(image)
@@ -158,10 +189,14 @@ class FrameProcessor:
         )
         return True
 
-    def _age_s(self, image: Image) -> float:
+    def _age_s(self, image: Image | CompressedImage) -> float:
         """Seconds from the image's stamp to now, by the node's clock."""
         return (self._node.get_clock().now() - Time.from_msg(image.header.stamp)).nanoseconds / 1e9
 
     def _warn(self, key: str, text: str) -> None:
         if words := self._warnings.passes(key, text):
             self._node.get_logger().warning(words)
+
+
+def _rgb_of(image: Image | CompressedImage) -> np.ndarray:
+    return compressed_to_rgb(image) if isinstance(image, CompressedImage) else image_to_rgb(image)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,49 +26,62 @@ DROPS = ("stale", "unaligned", "bad")
 
 
 @dataclass(frozen=True)
-class Health:
-    """All that `/diagnostics` says, as of one moment.
+class NodeHealth:
+    """What `/diagnostics` says of the node as a whole.
 
     Attributes:
         lifecycle: "unconfigured", "inactive" or "active".
-        problem: why the last configure failed, or "".
-        counts: fate -> frames since the start, by `diagnostics.FATES`.
-        percentiles_ms: stage -> median and 95th percentile.
-        alignment: of the newest frame.
-        on_failure, hold_s: the parameters `alignment.*`.
+        problem: why the last configure failed or the node stopped by itself, or "".
         is_trained: False for a model that nobody trained.
-        is_silent: no image comes.
         model: what else is known of the model: its name, device, dtype.
-        now_s: on a clock that only goes on.
     """
 
     lifecycle: str
     problem: str
+    is_trained: bool = True
+    model: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CameraHealth:
+    """All that `/diagnostics` says of one camera, as of one moment.
+
+    Attributes:
+        node: what is the same for all cameras.
+        name: of the camera, or "" where there is one alone.
+        counts: fate -> frames since the start, by `diagnostics.FATES`.
+        percentiles_ms: stage -> median and 95th percentile.
+        alignment: of the newest frame.
+        on_failure, hold_s: the parameters `alignment.*`.
+        is_silent: no image comes.
+        now_s: on a clock that only goes on.
+    """
+
+    node: NodeHealth
+    name: str
     counts: Mapping[str, int]
     percentiles_ms: Mapping[str, tuple[float, float]]
     alignment: AlignmentHealth
     on_failure: str
     hold_s: float
-    is_trained: bool = True
     is_silent: bool = False
-    model: Mapping[str, str] = field(default_factory=dict)
     now_s: float = field(default_factory=time.monotonic)
 
 
-def frames_status(health: Health, before: Health, name: str) -> DiagnosticStatus:
+def frames_status(health: CameraHealth, before: CameraHealth, name: str) -> DiagnosticStatus:
     """How the frames fare.
 
     Args:
         health, before: of now and of then: rates and drops are of what lies between.
-        name: of the node.
+        name: of the node, and of the camera where there are several.
     """
     since = {fate: count - before.counts[fate] for fate, count in health.counts.items()}
     period_s = max(health.now_s - before.now_s, 1e-9)
     level, message = _judge_frames(health, since)
     values: dict[str, Any] = {
-        "lifecycle": health.lifecycle,
-        **health.model,
-        "weights": "trained" if health.is_trained else "UNTRAINED",
+        "lifecycle": health.node.lifecycle,
+        **health.node.model,
+        "weights": "trained" if health.node.is_trained else "UNTRAINED",
         "rate in (Hz)": f"{since['in'] / period_s:.2f}",
         "rate out (Hz)": f"{since['out'] / period_s:.2f}",
         **{f"frames {fate}": count for fate, count in health.counts.items()},
@@ -79,7 +92,7 @@ def frames_status(health: Health, before: Health, name: str) -> DiagnosticStatus
     return _status(f"{name}: frames", level, message, values, health)
 
 
-def alignment_status(health: Health, name: str) -> DiagnosticStatus:
+def alignment_status(health: CameraHealth, name: str) -> DiagnosticStatus:
     """How the metres fare; all failures by name are counted since the start."""
     alignment = health.alignment
     level, message = _judge_alignment(health)
@@ -100,17 +113,17 @@ def alignment_status(health: Health, name: str) -> DiagnosticStatus:
 
 
 class HealthReporter:
-    """Publishes what `health()` says every `PERIOD_S`, whatever state the node is in.
+    """Publishes what `healths()` says every `PERIOD_S`, whatever state the node is in.
 
     Args:
         node: publishes.
-        health: the node's health now.
+        healths: the health now, of each camera.
     """
 
-    def __init__(self, node: Node, health: Callable[[], Health]) -> None:
+    def __init__(self, node: Node, healths: Callable[[], Sequence[CameraHealth]]) -> None:
         self._node = node
-        self._health = health
-        self._past = deque([health()], maxlen=WINDOW)
+        self._healths = healths
+        self._past = deque([healths()], maxlen=WINDOW)
         self._publisher = node.create_publisher(DiagnosticArray, TOPIC, 10)
         # Steady: health is told of a paused simulation, too.
         self._timer = node.create_timer(
@@ -119,23 +132,23 @@ class HealthReporter:
 
     def publish(self) -> None:
         """Publish now."""
-        health, name = self._health(), self._node.get_fully_qualified_name().lstrip("/")
+        healths, name = self._healths(), self._node.get_fully_qualified_name().lstrip("/")
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        message.status = [
-            frames_status(health, self._past[0], name),
-            alignment_status(health, name),
-        ]
-        self._past.append(health)
+        for health, before in zip(healths, self._past[0], strict=True):
+            full_name = f"{name}/{health.name}" if health.name else name
+            message.status.append(frames_status(health, before, full_name))
+            message.status.append(alignment_status(health, full_name))
+        self._past.append(healths)
         self._publisher.publish(message)
 
 
-def _judge_frames(health: Health, since: Mapping[str, int]) -> tuple[bytes, str]:
-    if health.problem:
-        return DiagnosticStatus.ERROR, health.problem
-    if health.lifecycle != "active":
+def _judge_frames(health: CameraHealth, since: Mapping[str, int]) -> tuple[bytes, str]:
+    if health.node.problem:
+        return DiagnosticStatus.ERROR, health.node.problem
+    if health.node.lifecycle != "active":
         # What stands here is of the past.
-        return DiagnosticStatus.STALE, f"not working: {health.lifecycle}"
+        return DiagnosticStatus.STALE, f"not working: {health.node.lifecycle}"
     if since["failed"]:
         return DiagnosticStatus.ERROR, f"the model failed on {since['failed']} frames: see the log"
     dropped = [f"{since[fate]} {fate}" for fate in DROPS if since[fate]]
@@ -143,15 +156,15 @@ def _judge_frames(health: Health, since: Mapping[str, int]) -> tuple[bytes, str]
         return DiagnosticStatus.WARN, f"frames dropped: {', '.join(dropped)}"
     if health.is_silent:
         return DiagnosticStatus.WARN, "no image comes"
-    if not health.is_trained:
+    if not health.node.is_trained:
         return DiagnosticStatus.WARN, "the model is UNTRAINED: what comes out is not depth"
     return DiagnosticStatus.OK, "working"
 
 
-def _judge_alignment(health: Health) -> tuple[bytes, str]:
+def _judge_alignment(health: CameraHealth) -> tuple[bytes, str]:
     alignment = health.alignment
-    if health.lifecycle != "active":
-        return DiagnosticStatus.STALE, f"not working: {health.lifecycle}"
+    if health.node.lifecycle != "active":
+        return DiagnosticStatus.STALE, f"not working: {health.node.lifecycle}"
     if alignment.state == "none":
         return DiagnosticStatus.OK, "depth is relative, NOT in metres: alignment.source is none"
     if alignment.state == "lost":
@@ -166,12 +179,12 @@ def _judge_alignment(health: Health) -> tuple[bytes, str]:
 
 
 def _status(
-    name: str, level: bytes, message: str, values: Mapping[str, Any], health: Health
+    name: str, level: bytes, message: str, values: Mapping[str, Any], health: CameraHealth
 ) -> DiagnosticStatus:
     return DiagnosticStatus(
         name=name,
         level=level,
         message=message,
-        hardware_id=health.model.get("device", ""),
+        hardware_id=health.node.model.get("device", ""),
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )

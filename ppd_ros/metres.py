@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 from rclpy.node import Node
 from rclpy.time import Time
-from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 from torch import Tensor
 
 from ppd_core.alignment.aligner import Evidence, FrameAligner
 from ppd_core.alignment.anchors import Anchors
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.pipeline import Aligner
-from ppd_core.types import AlignedDepth, AlignmentError, Intrinsics
+from ppd_core.types import AlignedDepth, AlignmentError
 from ppd_ros.alignment_parameters import ON_FAILURE, AlignmentSettings
 from ppd_ros.anchors import Frame, Source, open_source
+from ppd_ros.camera_topics import CameraTopics
 from ppd_ros.diagnostics import AlignmentStatistics, Throttle
+from ppd_ros.views import View
 
 WARNING_PERIOD_S = 5.0
 
@@ -45,6 +47,7 @@ class Metres:
 
     Args:
         node: whose topics and log are used.
+        topics: of the camera.
         settings: to begin with.
         statistics: where it is noted what became of each frame.
         make_aligner: `FrameAligner`, or what is like it.
@@ -56,14 +59,16 @@ class Metres:
     def __init__(
         self,
         node: Node,
+        topics: CameraTopics,
         settings: AlignmentSettings,
         statistics: AlignmentStatistics,
         make_aligner: MakeAligner = FrameAligner,
     ) -> None:
         self._node = node
+        self._topics = topics
         self._statistics = statistics
         self._make_aligner = make_aligner
-        self._image_topic = node.resolve_topic_name("image")
+        self._image_topic = node.resolve_topic_name(topics.image)
         self._warnings = Throttle(WARNING_PERIOD_S)
         self.ties = self._begin(settings)
 
@@ -101,19 +106,19 @@ class Metres:
         if self.ties.source is not None:
             self.ties.source.close()
 
-    def expect(self, ties: Ties, image: Image) -> None:
+    def expect(self, ties: Ties, header: Header) -> None:
         """Say that an image is worked on from now on."""
         if ties.source is not None:
-            ties.source.expect(Time.from_msg(image.header.stamp).nanoseconds)
+            ties.source.expect(Time.from_msg(header.stamp).nanoseconds)
 
-    def aligner(self, ties: Ties, image: Image, intrinsics: Intrinsics | None) -> Aligner | None:
+    def aligner(self, ties: Ties, header: Header, view: View | None) -> Aligner | None:
         """What the pipeline makes one image's metres with; None when depth stays relative."""
         source, frame_aligner = ties.source, ties.frame_aligner
         if source is None or frame_aligner is None:
             return None
 
         def align(relative_depth: Tensor, own_anchors: Callable[[], Anchors]) -> AlignedDepth:
-            frame = Frame(image.header, intrinsics, relative_depth, own_anchors)
+            frame = Frame(header, view, relative_depth, own_anchors)
             evidence: Evidence
             try:
                 evidence = source.evidence(frame, ties.settings)
@@ -127,7 +132,7 @@ class Metres:
         return align
 
     def _begin(self, settings: AlignmentSettings) -> Ties:
-        source = open_source(self._node, settings.source, self._warn)
+        source = open_source(self._node, settings.source, self._topics, self._warn)
         self._statistics.restart(settings.source)
         return Ties(settings, source, self._new_aligner(settings))
 

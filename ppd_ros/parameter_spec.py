@@ -24,7 +24,7 @@ class ParameterSpec:
     """
 
     name: str
-    default: bool | int | float | str
+    default: bool | int | float | str | tuple[str, ...]
     description: str
     bounds: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
@@ -36,7 +36,8 @@ class ParameterSpec:
         result = ParameterDescriptor(name=self.name, description=self.description)
         result.read_only = self.is_read_only
         # `-p name:=nan` is a number to YAML, and rclpy would end the node for its type.
-        result.dynamic_typing = NAN in self.choices
+        # And rclpy takes an empty list for one of bytes.
+        result.dynamic_typing = NAN in self.choices or isinstance(self.default, tuple)
         if self.choices:
             result.additional_constraints = f"one of {', '.join(self.choices)}"
         if self.is_fixed_by_configure:
@@ -52,7 +53,12 @@ class ParameterSpec:
         return result
 
     def read(self, value: Any) -> Any:
-        """What was meant by a value that a user gave: the word nan, where YAML reads a number."""
+        """What was meant by a value that a user gave.
+
+        The word nan, where YAML reads a number; no names, where it reads [] as nothing at all.
+        """
+        if isinstance(self.default, tuple):
+            return tuple(value or ())
         is_number = isinstance(value, float) and math.isnan(value)
         return NAN if is_number and NAN in self.choices else value
 

@@ -6,52 +6,48 @@ test compares the two.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ppd_core.config import COARSE_PATCH_PX, PRESETS, PreprocessConfig, SamplerConfig
-from ppd_core.device import DTYPES
-from ppd_ros import alignment_parameters
+from ppd_ros import alignment_parameters, model_parameters, output_parameters
 from ppd_ros.alignment_parameters import AlignmentSettings, alignment_settings
+from ppd_ros.model_parameters import DEFAULT_MODEL
+from ppd_ros.output_parameters import (
+    OutputSettings,
+    output_settings,
+)
 from ppd_ros.parameter_spec import ParameterSpec
 
-AUTO = "auto"
-DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
-DEFAULT_MODEL = next(iter(PRESETS))
+AREA_BOUNDS = (COARSE_PATCH_PX**2, 16_000_000)
+AREAS = ("processing_area", "quality.processing_area")
+"""Parameters whose default is what the model was made for."""
+QUALITY_STEPS = 20
+"""Beyond it the sampled depth hardly changes; published figures stop at 50."""
+IMAGE_TRANSPORTS = {
+    "raw": "sensor_msgs/Image on the image topic",
+    "compressed": "sensor_msgs/CompressedImage on the image topic with /compressed after it",
+}
+ON_OOM = {
+    "stop": "the node goes back to inactive and says why",
+    "shrink": "the frame is tried once more at half the processing_area, which then stays",
+}
 
 SPECS = (
+    *model_parameters.SPECS,
     ParameterSpec(
-        "model",
-        DEFAULT_MODEL,
-        f"A preset ({', '.join(PRESETS)}; tiny is untrained) or the path of a checkpoint.",
+        "image_transport",
+        "raw",
+        "; ".join(f"{name}: {what}" for name, what in IMAGE_TRANSPORTS.items()) + ".",
+        choices=tuple(IMAGE_TRANSPORTS),
         is_fixed_by_configure=True,
     ),
-    ParameterSpec(
-        "weights_dir",
-        "",
-        "Folder of the published weight files; empty: $PPD_WEIGHTS_DIR, else the user's cache.",
-        is_fixed_by_configure=True,
-    ),
-    ParameterSpec(
-        "device",
-        AUTO,
-        "Where the model runs: auto (CUDA if there is any, else the CPU), cpu, cuda, cuda:1 ...",
-        is_fixed_by_configure=True,
-    ),
-    ParameterSpec(
-        "dtype",
-        AUTO,
-        "Number format of the model; auto: float32 on the CPU, bfloat16 on CUDA (float16 before "
-        "Ampere).",
-        choices=(AUTO, *DTYPE_NAMES),
-        is_fixed_by_configure=True,
-    ),
+    *(spec for spec in output_parameters.SPECS if spec.is_fixed_by_configure),
     ParameterSpec(
         "num_steps",
         SamplerConfig().num_steps,
@@ -63,9 +59,49 @@ SPECS = (
         PreprocessConfig().processing_area,
         "Pixels at which the model works, keeping the image's proportions. Default: "
         "what the preset was made for.",
-        bounds=(COARSE_PATCH_PX**2, 16_000_000),
+        bounds=AREA_BOUNDS,
+    ),
+    ParameterSpec(
+        "quality.num_steps",
+        QUALITY_STEPS,
+        "Sampling steps of a frame that ~/estimate_once asks for.",
+        bounds=(1, 1000),
+    ),
+    ParameterSpec(
+        "quality.processing_area",
+        PreprocessConfig().processing_area,
+        "Pixels at which the model works on a frame that ~/estimate_once asks for. Default: what "
+        "the preset was made for.",
+        bounds=AREA_BOUNDS,
+    ),
+    ParameterSpec(
+        "streaming",
+        True,
+        "Work on every frame that there is time for; off: on those alone that ~/estimate_once "
+        "asks for.",
+    ),
+    ParameterSpec(
+        "max_rate_hz",
+        0.0,
+        "Work on no more frames a second than this, to leave the GPU to others; 0: no limit.",
+        bounds=(0.0, 1000.0),
+    ),
+    ParameterSpec(
+        "on_oom",
+        "stop",
+        "When the device's memory is not enough; "
+        + "; ".join(f"{name}: {what}" for name, what in ON_OOM.items())
+        + ".",
+        choices=tuple(ON_OOM),
+    ),
+    ParameterSpec(
+        "rectify",
+        False,
+        "Take the lens distortion out of the image first, and everything published is of the "
+        "rectified camera; off: points lie on the rays of the distorted one. Both are exact.",
     ),
     *alignment_parameters.SPECS,
+    *(spec for spec in output_parameters.SPECS if not spec.is_fixed_by_configure),
     ParameterSpec(
         "drop_stale",
         True,
@@ -78,10 +114,12 @@ SPECS = (
         bounds=(0.001, 3600.0),
     ),
     ParameterSpec(
-        "points.organized",
-        True,
-        "Keep the image's rows and columns in the cloud, NaN where invalid; off: one row of the "
-        "valid points.",
+        "cameras",
+        (),
+        "Names of several cameras that share the model, such as [left, right]: each has inputs "
+        "left/image ... and outputs ~/left/depth/image ... of its own. Empty: one camera without "
+        "a name.",
+        is_read_only=True,
     ),
     ParameterSpec(
         "autostart",
@@ -93,13 +131,11 @@ SPECS = (
 
 
 @dataclass(frozen=True)
-class ModelSettings:
-    """What `DepthPipeline.from_pretrained` is asked for; None is its own default."""
+class Effort:
+    """What the model spends on a frame."""
 
-    model: str
-    weights_dir: Path | None
-    device: str | None
-    dtype: torch.dtype | None
+    sampler: SamplerConfig
+    preprocess: PreprocessConfig
 
 
 @dataclass(frozen=True)
@@ -107,15 +143,26 @@ class FrameSettings:
     """What may change from one frame to the next.
 
     Attributes:
-        max_age_s: None when frames of any age are welcome.
+        effort: of a frame of the stream.
+        quality: of a frame that `~/estimate_once` asks for.
         alignment: what ties depth to metres.
+        output: what becomes of depth and points.
+        max_age_s: None when frames of any age are welcome.
+        is_streaming: whether frames are worked on that nobody asked for.
+        min_period_s: from the start of one frame to that of the next; 0 = no limit.
+        is_shrinking: go on with a smaller area when memory is not enough, else stop.
+        is_rectified: take the lens distortion out of the image first.
     """
 
-    sampler: SamplerConfig
-    preprocess: PreprocessConfig
+    effort: Effort
+    quality: Effort
     alignment: AlignmentSettings
+    output: OutputSettings
     max_age_s: float | None
-    is_organized: bool
+    is_streaming: bool
+    min_period_s: float
+    is_shrinking: bool
+    is_rectified: bool
 
 
 def declare(node: Node) -> FrameSettings:
@@ -130,11 +177,11 @@ def declare(node: Node) -> FrameSettings:
     """
     for spec in SPECS:
         default = spec.default
-        if spec.name == "processing_area":
+        if spec.name in AREAS:
             default = _own_area(node.get_parameter("model").value)
         node.declare_parameter(spec.name, default, spec.descriptor())
     values = current_values(node)
-    model_settings(values)
+    camera_names(values)
     return frame_settings(values)
 
 
@@ -143,19 +190,19 @@ def current_values(node: Node) -> dict[str, Any]:
     return {spec.name: spec.read(node.get_parameter(spec.name).value) for spec in SPECS}
 
 
-def model_settings(values: Mapping[str, Any]) -> ModelSettings:
-    """What to load.
+def camera_names(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the cameras; one that is empty where there is one camera alone.
 
     Raises:
-        ValueError: a value is not one of the choices.
+        ValueError: two are alike, or one cannot be a part of a topic's name.
     """
-    _check(values)
-    return ModelSettings(
-        model=values["model"],
-        weights_dir=Path(values["weights_dir"]).expanduser() if values["weights_dir"] else None,
-        device=None if values["device"] == AUTO else values["device"],
-        dtype=DTYPE_NAMES.get(values["dtype"]),
-    )
+    names = tuple(name for name in values["cameras"] if name)
+    for name in names:
+        if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII)):
+            raise ValueError(f"cameras must be names of letters, digits and _, got {name!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"cameras must differ from each other, got {', '.join(names)}")
+    return names or ("",)
 
 
 def frame_settings(values: Mapping[str, Any]) -> FrameSettings:
@@ -165,12 +212,24 @@ def frame_settings(values: Mapping[str, Any]) -> FrameSettings:
         ValueError: a value is out of bounds, or two do not fit each other.
     """
     _check(values)
+    max_rate_hz = values["max_rate_hz"]
     return FrameSettings(
-        sampler=SamplerConfig(num_steps=values["num_steps"]),
-        preprocess=PreprocessConfig(processing_area=values["processing_area"]),
+        effort=_effort(values, ""),
+        quality=_effort(values, "quality."),
         alignment=alignment_settings(values),
+        output=output_settings(values),
         max_age_s=values["max_age_s"] if values["drop_stale"] else None,
-        is_organized=values["points.organized"],
+        is_streaming=values["streaming"],
+        min_period_s=1 / max_rate_hz if max_rate_hz > 0 else 0.0,
+        is_shrinking=values["on_oom"] == "shrink",
+        is_rectified=values["rectify"],
+    )
+
+
+def _effort(values: Mapping[str, Any], prefix: str) -> Effort:
+    return Effort(
+        SamplerConfig(num_steps=values[f"{prefix}num_steps"]),
+        PreprocessConfig(processing_area=values[f"{prefix}processing_area"]),
     )
 
 
@@ -196,7 +255,6 @@ def changed_settings(
         if spec.is_fixed_by_configure and is_configured and value != values[spec.name]:
             raise ValueError(f"{spec.name} can change only while unconfigured: clean up first")
         values[spec.name] = value
-    model_settings(values)
     return frame_settings(values)
 
 

@@ -102,15 +102,7 @@ def photo_show(photos: Sequence[str], rate_hz: float) -> Show:
 def node_arguments(model: str, show: Show) -> list[str]:
     """The command line of the depth node for a show."""
     topics = ("image", "camera_info", "depth_in")
-    parameters = {
-        "model": model,
-        **show.parameters,
-        # Best effort, the node's default, loses half of such images on Fast DDS' small buffers.
-        **{
-            f"qos_overrides./camera/{topic}.subscription.reliability": "reliable"
-            for topic in ("image", "depth_in")
-        },
-    }
+    parameters = {"model": model, **show.parameters}
     return [
         "--ros-args",
         *(word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")),

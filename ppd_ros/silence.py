@@ -16,16 +16,18 @@ class SilenceWatch:
 
     Args:
         node: whose log and timer are used.
-        topic: of the images.
+        name: of the images, as it can be remapped.
+        topic: what it has become.
         statistics: where they are counted.
 
     Attributes:
         is_silent: whether none came in the last period.
     """
 
-    def __init__(self, node: Node, topic: str, statistics: FrameStatistics) -> None:
+    def __init__(self, node: Node, name: str, topic: str, statistics: FrameStatistics) -> None:
         self.is_silent = False
         self._node = node
+        self._name = name
         self._topic = topic
         self._statistics = statistics
         self._before = statistics.counts["in"]
@@ -44,7 +46,7 @@ class SilenceWatch:
             self._node.get_logger().warning(
                 f"no image on {self._topic} for {SILENCE_S:g} s: it has "
                 f"{self._node.count_publishers(self._topic)} publishers "
-                "(to use another topic: --ros-args -r image:=/camera/image_raw)"
+                f"(to use another topic: --ros-args -r {self._name}:=/camera/image_raw)"
             )
         self.is_silent = received == self._before
         self._before = received

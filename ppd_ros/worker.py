@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -22,21 +21,21 @@ class Abandoned(Exception):  # noqa: N818 - it says what happened; nothing is wr
 
 
 class Worker(Generic[Frame]):
-    """One thread behind a mailbox with a single slot: it always works on the newest frame.
+    """One thread behind a mailbox: it always works on the newest frame of each slot.
 
-    A frame that still waits when a newer one comes is replaced, never queued. A worker lives
-    once: `start`, any number of `put`, `stop`, `join`.
+    A frame that still waits when a newer one comes for its slot is replaced, never queued. A
+    worker lives once: `start`, any number of `put`, `stop`, `join`.
 
     Args:
-        job: called in the thread with one frame at a time.
+        job: called in the thread with all frames that wait, those that wait longest first.
         on_error: called in the thread with the exception that a job ended with; the worker goes
-            on with the next frame.
+            on with the next frames.
         name: of the thread, after `THREAD_PREFIX`.
     """
 
     def __init__(
         self,
-        job: Callable[[Frame], None],
+        job: Callable[[list[Frame]], None],
         on_error: Callable[[Exception], None],
         *,
         name: str = "worker",
@@ -44,7 +43,7 @@ class Worker(Generic[Frame]):
         self._job = job
         self._on_error = on_error
         self._changed = threading.Condition()
-        self._mailbox: deque[Frame] = deque(maxlen=1)
+        self._mailbox: dict[str, Frame] = {}
         self._is_stopping = False
         # A daemon: a job stuck in a driver must not keep a robot's process from ending.
         self._thread = threading.Thread(target=self._run, name=THREAD_PREFIX + name, daemon=True)
@@ -62,18 +61,18 @@ class Worker(Generic[Frame]):
         """
         self._thread.start()
 
-    def put(self, frame: Frame) -> bool:
-        """Leave a frame in the mailbox and return at once.
+    def put(self, frame: Frame, slot: str = "") -> bool:
+        """Leave a frame in a slot of the mailbox and return at once.
 
         Returns:
-            True when the frame replaced one that was still waiting. After `stop` frames are
-            ignored.
+            True when the frame replaced one that was still waiting there. After `stop` frames
+            are ignored.
         """
         with self._changed:
             if self._is_stopping:
                 return False
-            has_replaced = bool(self._mailbox)
-            self._mailbox.append(frame)
+            has_replaced = slot in self._mailbox
+            self._mailbox[slot] = frame
             self._changed.notify()
             return has_replaced
 
@@ -95,12 +94,13 @@ class Worker(Generic[Frame]):
                 self._changed.wait_for(lambda: self._is_stopping or self._mailbox)
                 if self._is_stopping:
                     return
-                frame = self._mailbox.pop()
+                frames = list(self._mailbox.values())
+                self._mailbox.clear()
             try:
-                self._job(frame)
+                self._job(frames)
             except Exception as error:
                 self._report(error)
-            del frame  # Else the last image stays in memory while the worker waits.
+            del frames  # Else the last image stays in memory while the worker waits.
 
     def _report(self, error: Exception) -> None:
         try:

@@ -90,6 +90,7 @@ class FakePipeline:
 
     def __init__(self, *, is_held=False):
         self.calls = []
+        self.batch_sizes = []
         self.error = None
         self.invalid_pixel = None
         self.relative = None
@@ -98,24 +99,30 @@ class FakePipeline:
         if not is_held:
             self.release.set()
 
-    def __call__(self, image, *, intrinsics, alignment, num_steps, processing_area):
+    def batch(self, images, *, intrinsics, alignments, num_steps, processing_area):
+        self.batch_sizes.append(len(images))
+        for image, camera, alignment in zip(images, intrinsics, alignments, strict=True):
+            self.calls.append(
+                {
+                    "image": image.copy(),
+                    "intrinsics": camera,
+                    "alignment": alignment,
+                    "num_steps": num_steps,
+                    "processing_area": processing_area,
+                }
+            )
+        self.started.set()
+        assert self.release.wait(DEADLINE_S), "the test never released the pipeline"
+        error = self.error(processing_area) if callable(self.error) else self.error
+        if error is not None:
+            raise error
+        return [self._result(*pair) for pair in zip(images, alignments, strict=True)]
+
+    def _result(self, image, alignment):
         import torch
 
         from ppd_core.types import AlignedDepth, DepthResult
 
-        self.calls.append(
-            {
-                "image": image.copy(),
-                "intrinsics": intrinsics,
-                "alignment": alignment,
-                "num_steps": num_steps,
-                "processing_area": processing_area,
-            }
-        )
-        self.started.set()
-        assert self.release.wait(DEADLINE_S), "the test never released the pipeline"
-        if self.error is not None:
-            raise self.error
         height, width = image.shape[:2]
         relative = torch.linspace(0, 1, width).repeat(height, 1)
         if self.relative is not None:
@@ -126,7 +133,6 @@ class FakePipeline:
         if alignment is not None:
             aligned = alignment(relative, self.own_anchors)
         metric = aligned.metric_depth
-        colors = None if intrinsics is None else torch.from_numpy(image.copy())
         return DepthResult(
             relative_depth=relative,
             relative_depth_model=relative,
@@ -134,8 +140,6 @@ class FakePipeline:
             metric_depth=metric,
             alignment=aligned.alignment,
             alignment_failure=aligned.failure,
-            intrinsics=intrinsics,
-            colors=colors,
             timings_s={"sample": 0.001},
         )
 
@@ -237,6 +241,45 @@ class RosWorld:
         """A camera in the client."""
         return Camera(self, **topics)
 
+    def active(self, pipeline=None, *, outputs=("/ppd/depth/image",), cameras=("",), **values):
+        """An active node, its cameras that are calibrated and seen, and topic -> what arrives.
+
+        The outputs are of the type that the node publishes.
+        """
+        if any(cameras):
+            values["cameras"] = list(cameras)
+        node = self.depth_node(pipeline, **values)
+        self.wait_active(node)
+        published = {p.topic_name: p for c in node.cameras for p in c.outputs.values()}
+        received = {topic: self.subscribe(published[topic].msg_type, topic) for topic in outputs}
+        made = []
+        for name, of_node in zip(cameras, node.cameras, strict=True):
+            prefix = f"{name}/" if name else ""
+            camera = self.camera(image=f"{prefix}image", info=f"{prefix}camera_info")
+            camera.wait_seen()
+            camera.send_info()
+            infos = of_node.frames.calibrations.infos
+            self.spin_until(lambda infos=infos: infos, "camera_info arrives")
+            made.append(camera)
+        self.spin_until(
+            lambda: all(published[topic].get_subscription_count() for topic in outputs),
+            "the outputs are matched",
+        )
+        return node, made[0] if len(made) == 1 else made, received
+
+    def call(self, service):
+        """Call a std_srvs/Trigger; the future of its answer."""
+        from std_srvs.srv import Trigger
+
+        client = self.client.create_client(Trigger, service)
+        self.spin_until(client.service_is_ready, service)
+        return client.call_async(Trigger.Request())
+
+    def answer(self, called):
+        """Spin until a call is answered; whether it succeeded, and the text."""
+        self.spin_until(called.done, "an answer")
+        return called.result().success, called.result().message
+
     def close(self):
         """End all of it; fails when a node leaves a thread behind."""
         from ppd_ros.worker import threads_alive
@@ -328,3 +371,14 @@ def make_pipeline(world):
     yield make
     for pipeline in made:
         pipeline.release.set()
+
+
+def fates(camera):
+    """The counters of a node's camera that are not zero."""
+    return {fate: number for fate, number in camera.statistics.counts.items() if number}
+
+
+@pytest.fixture
+def count_fates():
+    """`fates`, for tests of other files."""
+    return fates

@@ -83,13 +83,15 @@ class Rig:
         }
         world.wait_active(self.node)
         self.camera.wait_seen()
-        outputs = self.node._outputs
+        outputs = self.node.cameras[0].outputs
         world.spin_until(
             lambda: all(outputs[n].get_subscription_count() for n in ("depth", "points")),
             "the outputs are matched",
         )
         self.camera.send_info(width=WIDTH, height=HEIGHT)
-        world.spin_until(lambda: self.node._processor.camera_infos, "camera_info arrives")
+        world.spin_until(
+            lambda: self.node.cameras[0].frames.calibrations.infos, "camera_info arrives"
+        )
         self.wait_sensor(source)
 
     def wait_sensor(self, source):
@@ -100,7 +102,7 @@ class Rig:
 
     @property
     def health(self):
-        return self.node.alignment_statistics.health()
+        return self.node.cameras[0].alignment_statistics.health()
 
     def header(self, t_s=0.0):
         """Of a frame that was taken so long after the start."""
@@ -111,11 +113,11 @@ class Rig:
     def frame(self, *sensed, header=None):
         """Send the sensor's messages and an image, and spin until the image is done with."""
         header = header or self.header()
-        counts = self.node.statistics.counts
+        counts = self.node.cameras[0].statistics.counts
         done = counts["out"] + counts["unaligned"]
         for message in sensed:
             source = "depth" if isinstance(message, Image) else "lidar"
-            topic = self.node._metres.ties.source._topic
+            topic = self.node.cameras[0].metres.ties.source._topic
             received = topic.messages.num_received
             self.sensor_out[source].publish(message)
             self.world.spin_until(
@@ -125,7 +127,7 @@ class Rig:
         self.camera.image_out.publish(rgb_to_image(image, header))
 
         def is_done():
-            counts = self.node.statistics.counts
+            counts = self.node.cameras[0].statistics.counts
             assert not counts["bad"] + counts["failed"]
             return counts["out"] + counts["unaligned"] > done
 
@@ -231,7 +233,7 @@ def test_the_field_follows_the_sensor_where_scale_and_shift_cannot(rig):
     assert not made.health.alignment.has_field
     assert made.node.set_parameters([Parameter("alignment.field", value=True)])[0].successful
     made.world.spin_until(
-        lambda: made.node._metres.ties.settings.config.has_field, "the field is wanted"
+        lambda: made.node.cameras[0].metres.ties.settings.config.has_field, "the field is wanted"
     )
     locally_m = error_m(1.0)
     assert made.health.alignment.has_field
@@ -280,7 +282,7 @@ def test_a_bad_sensor_is_named_and_counted_and_nothing_metric_goes_out(
     made.frame(make(header), header=header)
     assert dict(made.health.failures) == {reason: 1}
     assert made.health.state == "lost"
-    assert made.node.statistics.counts["unaligned"] == 1
+    assert made.node.cameras[0].statistics.counts["unaligned"] == 1
     assert f"gets no metres from alignment.source {source}" in capfd.readouterr().err
     assert made.depth == made.points == []
 
@@ -321,7 +323,7 @@ def test_the_alignment_topic_tells_of_every_frame_also_of_lost_ones(rig, world):
     made = rig("depth")
     received = world.subscribe(message_type, "/ppd/alignment")
     world.spin_until(
-        lambda: made.node._outputs["alignment"].get_subscription_count(), "a subscriber"
+        lambda: made.node.cameras[0].outputs["alignment"].get_subscription_count(), "a subscriber"
     )
     header = made.header()
     made.frame(in_mm(TRUTH)(header), header=header)
@@ -396,7 +398,9 @@ def test_the_source_can_change_while_frames_come(rig, world):
         assert made.node.set_parameters([Parameter("alignment.source", value=source)])[
             0
         ].successful
-        world.spin_until(lambda s=source: made.node._metres.ties.settings.source == s, source)
+        world.spin_until(
+            lambda s=source: made.node.cameras[0].metres.ties.settings.source == s, source
+        )
         made.wait_sensor(source)
         header = made.header(float(count))
         made.frame(make(header), header=header)
@@ -428,7 +432,7 @@ def test_depth_of_another_frame_is_used_and_pointed_out(rig, capfd):
 
 def test_without_camera_info_a_cloud_is_no_samples(rig, capfd):
     made = rig("lidar")
-    made.node._processor.camera_infos.clear()
+    made.node.cameras[0].frames.calibrations.infos.clear()
     header = made.header()
     made.frame(cloud(cloud_points())(header), header=header)
     assert made.health.state == "lost"
@@ -462,8 +466,8 @@ def test_a_lidar_is_brought_to_the_camera_by_what_tf2_says(rig, monkeypatch):
 
     monkeypatch.setattr(Transforms, "_look_once", lambda self, *_: lidar_transform(Header().stamp))
     made = rig("lidar")
-    made.node._metres.ties.source._transforms._missing = ""
-    made.node._metres.ties.source._transforms._failures = ValueError
+    made.node.cameras[0].metres.ties.source._transforms._missing = ""
+    made.node.cameras[0].metres.ties.source._transforms._failures = ValueError
     header = made.header()
     made.frame(lidar_cloud(header), header=header)
     assert made.health.state == "fitted"
@@ -475,7 +479,7 @@ def test_a_lidar_is_brought_to_the_camera_by_the_real_tf2(rig, world):
     made = rig("lidar", tf_timeout_s=1.0)
     sender = world.add(lambda c: Node("sender", context=c, use_global_arguments=False))
     tf2_ros.StaticTransformBroadcaster(sender).sendTransform(lidar_transform(made.camera.now()))
-    buffer = made.node._metres.ties.source._transforms._buffer
+    buffer = made.node.cameras[0].metres.ties.source._transforms._buffer
     world.spin_until(lambda: "lidar" in buffer.all_frames_as_string(), "the transform is known")
     header = made.header()
     made.frame(lidar_cloud(header), header=header)

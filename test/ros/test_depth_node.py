@@ -27,14 +27,14 @@ CONSTANT = {"alignment__source": "constant", "alignment__near_m": 1.0, "alignmen
 
 def fates(node):
     """The counters that are not zero."""
-    return {fate: number for fate, number in node.statistics.counts.items() if number}
+    return {fate: number for fate, number in node.cameras[0].statistics.counts.items() if number}
 
 
 def wait_subscribed(world, node, *topics):
     """Spin until the node knows of the client's subscriptions."""
     for topic in topics:
         world.spin_until(lambda topic=topic: node.count_subscribers(topic) > 0, topic)
-    outputs = [p for p in node._outputs.values() if p.topic_name in topics]
+    outputs = [p for p in node.cameras[0].outputs.values() if p.topic_name in topics]
     world.spin_until(
         lambda: all(p.get_subscription_count() for p in outputs), "the publishers are matched"
     )
@@ -51,7 +51,7 @@ def running(world, pipeline=None, *, topics=(DEPTH, INFO, POINTS), with_info=Tru
     wait_subscribed(world, node, *topics)
     if with_info:
         camera.send_info()
-        world.spin_until(lambda: node._processor.camera_infos, "camera_info arrives")
+        world.spin_until(lambda: node.cameras[0].frames.calibrations.infos, "camera_info arrives")
     return node, camera, received
 
 
@@ -64,7 +64,7 @@ def set_parameters(node, **values):
 def test_outputs_are_where_the_documentation_says(world):
     node = world.depth_node()
     world.wait_active(node)
-    assert {p.topic_name for p in node._outputs.values()} >= {DEPTH, INFO, POINTS}
+    assert {p.topic_name for p in node.cameras[0].outputs.values()} >= {DEPTH, INFO, POINTS}
 
 
 def test_outputs_follow_the_namespace_and_inputs_are_remapped(world):
@@ -72,9 +72,9 @@ def test_outputs_follow_the_namespace_and_inputs_are_remapped(world):
         cli_args=["--ros-args", "-r", "__ns:=/robot1", "-r", "image:=front/image_raw"]
     )
     world.wait_active(node)
-    topics = {p.topic_name for p in node._outputs.values()}
+    topics = {p.topic_name for p in node.cameras[0].outputs.values()}
     assert {f"/robot1{topic}" for topic in (DEPTH, INFO, POINTS)} <= topics
-    inputs = {subscription.topic_name for subscription in node._inputs}
+    inputs = {subscription.topic_name for subscription in node.cameras[0].inputs}
     assert inputs == {"/robot1/front/image_raw", "/robot1/camera_info"}
 
 
@@ -141,7 +141,7 @@ def test_cloud_can_be_one_row_of_valid_points(world, make_pipeline):
 def test_depth_camera_info_is_the_cameras_own(world):
     node, camera, received = running(world, with_info=False, topics=[INFO])
     info = camera.send_info()
-    world.spin_until(lambda: node._processor.camera_infos, "camera_info arrives")
+    world.spin_until(lambda: node.cameras[0].frames.calibrations.infos, "camera_info arrives")
     image = camera.send()
     world.spin_until(lambda: received[INFO], "depth/camera_info")
     assert received[INFO][0].header == image.header
@@ -169,15 +169,17 @@ def test_pipeline_gets_the_frame_and_the_parameters(world, make_pipeline):
     assert (call["image"].shape, call["image"].max()) == ((6, 8, 3), 42)
     assert (call["num_steps"], call["processing_area"]) == (2, 5000)
     assert world.aligners[-1].evidence[0].source == "constant"
-    assert call["intrinsics"].fx == 10.0
+    # The points are not the model's work.
+    assert call["intrinsics"] is None
 
 
-def test_points_that_nobody_wants_are_not_computed(world, make_pipeline):
-    pipeline = make_pipeline()
-    _, camera, received = running(world, pipeline, topics=[DEPTH])
+def test_messages_that_nobody_wants_are_not_made(world, monkeypatch):
+    monkeypatch.setattr("ppd_ros.conversions.points_to_cloud", None)
+    monkeypatch.setattr("ppd_ros.conversions.depth_to_image_mm", None)
+    node, camera, received = running(world, topics=[DEPTH])
     camera.send()
     world.spin_until(lambda: received[DEPTH], "depth")
-    assert pipeline.calls[0]["intrinsics"] is None
+    assert fates(node) == {"in": 1, "out": 1}
 
 
 def test_source_none_gives_relative_depth_and_says_so(world, capfd):
@@ -212,7 +214,9 @@ def test_only_the_newest_frame_waits_for_a_slow_model(world, make_pipeline):
     world.spin_until(pipeline.started.is_set, "the first frame is worked on")
     for value in (2, 3, 4):
         camera.send(value=value)
-        world.spin_until(lambda v=value: node.statistics.counts["in"] == v, "it arrives")
+        world.spin_until(
+            lambda v=value: node.cameras[0].statistics.counts["in"] == v, "it arrives"
+        )
     pipeline.release.set()
     # Not two messages: the outputs keep the newest one too.
     world.spin_until(lambda: fates(node).get("out") == 2, "two frames come out")
@@ -252,7 +256,7 @@ def test_without_subscribers_nothing_is_computed(world, make_pipeline):
 
 
 def test_depth_goes_out_without_camera_info_and_points_do_not(world, monkeypatch, capfd):
-    monkeypatch.setattr("ppd_ros.cameras.CAMERA_INFO_GRACE_S", 0.0)
+    monkeypatch.setattr("ppd_ros.views.CAMERA_INFO_GRACE_S", 0.0)
     node, camera, received = running(world, with_info=False)
     for number in (1, 2):
         camera.send()
@@ -269,7 +273,7 @@ def test_camera_info_that_is_a_moment_behind_is_not_warned_of(world, capfd):
     camera.send()
     world.spin_until(lambda: received[DEPTH], "depth of the first frame")
     camera.send_info()
-    world.spin_until(lambda: node._processor.camera_infos, "camera_info arrives")
+    world.spin_until(lambda: node.cameras[0].frames.calibrations.infos, "camera_info arrives")
     camera.send()
     world.spin_until(lambda: received[POINTS], "points of the second frame")
     assert "no CameraInfo" not in capfd.readouterr().err
@@ -286,7 +290,7 @@ def test_points_alone_without_camera_info_need_no_inference(world, make_pipeline
 def test_uncalibrated_camera_is_named(world, capfd):
     node, camera, received = running(world, with_info=False)
     camera.info_out.publish(CameraInfo(width=8, height=6))
-    world.spin_until(lambda: node._processor.camera_infos, "camera_info arrives")
+    world.spin_until(lambda: node.cameras[0].frames.calibrations.infos, "camera_info arrives")
     camera.send()
     world.spin_until(lambda: received[DEPTH], "depth")
     log = capfd.readouterr().err
@@ -308,7 +312,7 @@ def test_camera_info_of_another_frame_is_pointed_out(world, capfd):
 
 def test_bad_frames_are_counted_and_explained_and_the_node_goes_on(world, capfd):
     node, camera, received = running(world, topics=[DEPTH])
-    bad = Image(width=2, height=2, encoding="bayer_rggb8", step=2, data=[0] * 4)
+    bad = Image(width=2, height=2, encoding="rgb9", step=2, data=[0] * 4)
     for number in (1, 2, 3):
         bad.header.stamp = camera.now()
         camera.image_out.publish(bad)
@@ -323,14 +327,14 @@ def test_bad_frames_are_counted_and_explained_and_the_node_goes_on(world, capfd)
 
 def test_failing_model_is_reported_and_the_node_goes_on(world, make_pipeline, capfd):
     pipeline = make_pipeline()
-    pipeline.error = RuntimeError("CUDA out of memory")
+    pipeline.error = RuntimeError("CUDA error: unspecified launch failure")
     node, camera, received = running(world, pipeline, topics=[DEPTH])
     camera.send()
     world.spin_until(lambda: "failed" in fates(node), "the failure is counted")
     pipeline.error = None
     camera.send()
     world.spin_until(lambda: received[DEPTH], "depth of the next frame")
-    assert "RuntimeError: CUDA out of memory" in capfd.readouterr().err
+    assert "RuntimeError: CUDA error: unspecified launch failure" in capfd.readouterr().err
 
 
 def test_parameters_of_a_frame_can_change_while_active(world, make_pipeline):
@@ -508,7 +512,7 @@ def test_cleanup_frees_the_model_and_withdraws_the_topics(world):
 def test_error_in_a_transition_is_logged_and_leads_back_to_unconfigured(world, monkeypatch, capfd):
     node = world.depth_node(autostart=False)
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-    monkeypatch.setattr("ppd_ros.depth_node.FrameProcessor", None)
+    monkeypatch.setattr("ppd_ros.depth_node.BatchProcessor", None)
     assert node.trigger_activate() == TransitionCallbackReturn.ERROR
     log = capfd.readouterr().err
     assert "on_activate raised" in log
@@ -542,7 +546,9 @@ def test_summary_is_logged_at_shutdown(world, capfd):
     world.spin_until(lambda: received[DEPTH], "depth")
     node.close()
     log = capfd.readouterr().err
-    counts = "1 in, 1 out, 0 replaced, 0 stale, 0 unwanted, 0 unaligned, 0 bad, 0 failed"
+    counts = (
+        "1 in, 1 out, 0 replaced, 0 stale, 0 skipped, 0 unwanted, 0 unaligned, 0 bad, 0 failed"
+    )
     assert f"frames: {counts}" in log
     for stage in ("decode", "sample", "model", "publish", "stamp to published"):
         assert f"{stage} " in log
@@ -581,11 +587,10 @@ def test_illegal_transition_is_refused_and_the_node_goes_on(world, capfd):
     world.spin_until(lambda: received[DEPTH], "depth")
 
 
-def test_a_frame_gets_the_calibration_of_its_own_stamp(world, make_pipeline):
-    pipeline = make_pipeline()
-    node, camera, received = running(world, pipeline, with_info=False, topics=[INFO, POINTS])
+def test_a_frame_gets_the_calibration_of_its_own_stamp(world):
+    node, camera, received = running(world, with_info=False, topics=[INFO, POINTS])
     image = rgb_to_image(np.zeros((6, 8, 3), np.uint8), Header(stamp=camera.now()))
-    infos = node._processor.camera_infos
+    infos = node.cameras[0].frames.calibrations.infos
     for count, (focal_px, offset_s) in enumerate([(10.0, -0.1), (20.0, 0.0), (30.0, 0.1)], 1):
         stamp = image.header.stamp if offset_s == 0 else camera.now(offset_s=offset_s)
         intrinsics = Intrinsics.from_focal(8, 6, focal_px)
@@ -594,7 +599,9 @@ def test_a_frame_gets_the_calibration_of_its_own_stamp(world, make_pipeline):
     camera.image_out.publish(image)
     world.spin_until(lambda: received[INFO] and received[POINTS], "camera_info and points")
     assert received[INFO][0].k[0] == 20.0
-    assert pipeline.calls[0]["intrinsics"].fx == 20.0
+    points, _ = cloud_to_points(received[POINTS][0])
+    x, _, z = points[0, 7]
+    assert x / z == pytest.approx(3.5 / 20.0)
 
 
 def test_calibration_far_from_its_image_is_named(world, capfd):

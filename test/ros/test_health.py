@@ -7,7 +7,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from ppd_core.types import AlignedDepth, Alignment, AlignmentError
 from ppd_ros.diagnostics import FATES, AlignmentStatistics
-from ppd_ros.health import Health, alignment_status, frames_status
+from ppd_ros.health import CameraHealth, NodeHealth, alignment_status, frames_status
 
 OK, WARN, ERROR, STALE = (
     *(DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR),
@@ -38,9 +38,13 @@ def statistics(clock):
 
 
 def health_of(statistics, *, counts=None, **values):
-    values = {"lifecycle": "active", "problem": "", "on_failure": "nan", "hold_s": 0.5, **values}
+    values = {"on_failure": "nan", "hold_s": 0.5, **values}
     counts = {**dict.fromkeys(FATES, 0), **(counts or {})}
-    return Health(
+    of_node = {field.name for field in dataclasses.fields(NodeHealth)} & values.keys()
+    node = {name: values.pop(name) for name in of_node}
+    return CameraHealth(
+        node=NodeHealth(**{"lifecycle": "active", "problem": "", **node}),
+        name="",
         counts=counts,
         percentiles_ms={"sample": (10.0, 20.5)},
         alignment=statistics.health(),

@@ -10,14 +10,16 @@ import pytest
 import torch
 from builtin_interfaces.msg import Time
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from ppd_core.types import AlignmentError, Intrinsics
 from ppd_ros.alignment_parameters import SPECS, alignment_settings
-from ppd_ros.anchors import DepthSource, Frame, LidarSource, check_model, open_source
+from ppd_ros.anchors import Frame, check_model, open_source
+from ppd_ros.camera_topics import CameraTopics
 from ppd_ros.conversions import depth_to_image_mm
+from ppd_ros.views import View
 
 DEPTH, ALIGNED = "/ppd/depth/image", "/ppd/alignment"
 DEFAULTS = {spec.name: spec.default for spec in SPECS}
@@ -37,7 +39,8 @@ def applied(world, node, **values):
     """Set parameters, and spin until they are in effect."""
     assert set_parameters(node, **values).successful
     world.spin_until(
-        lambda: node._metres.ties.settings == node._settings.alignment, f"{values} are in effect"
+        lambda: node.cameras[0].metres.ties.settings == node._settings.alignment,
+        f"{values} are in effect",
     )
 
 
@@ -98,7 +101,7 @@ def test_qos_that_is_none_is_said_of_each_frame(world):
     )
     world.wait_active(node)
     with pytest.raises(AlignmentError, match="cannot subscribe"):
-        raise node._metres.ties.source.evidence(None, node._settings.alignment)
+        raise node.cameras[0].metres.ties.source.evidence(None, node._settings.alignment)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +119,9 @@ def test_qos_that_is_none_is_said_of_each_frame(world):
 )
 def test_the_aligner_begins_anew_only_where_a_change_concerns_it(world, active, values, is_new):
     node = active(source="depth")
-    before = node._metres.ties
+    before = node.cameras[0].metres.ties
     applied(world, node, **values)
-    after = node._metres.ties
+    after = node.cameras[0].metres.ties
     assert after.source is before.source
     assert (after.frame_aligner is not before.frame_aligner) == is_new
     assert after.frame_aligner.config == node._settings.alignment.config
@@ -126,12 +129,12 @@ def test_the_aligner_begins_anew_only_where_a_change_concerns_it(world, active, 
 
 def test_parameters_that_do_not_concern_the_alignment_leave_it_alone(world, active):
     node = active(source="depth")
-    before = node._metres.ties
+    before = node.cameras[0].metres.ties
     assert node.set_parameters([Parameter("num_steps", value=2)])[0].successful
     for _ in range(20):
         for executor in world._executors:
             executor.spin_once(timeout_sec=0.005)
-    assert (node._metres.ties.source, node._metres.ties.frame_aligner) == (
+    assert (node.cameras[0].metres.ties.source, node.cameras[0].metres.ties.frame_aligner) == (
         *(before.source, before.frame_aligner),
     )
 
@@ -182,12 +185,12 @@ def test_only_a_model_with_moge2s_prompt_is_its_own_source():
         check_model("moge2", SimpleNamespace(config=preset("ppd-da2")))
 
 
-def frame_of(header, *, intrinsics=None):
-    return Frame(header, intrinsics, torch.zeros(6, 8), lambda: "own samples")
+def frame_of(header, *, view=None):
+    return Frame(header, view, torch.zeros(6, 8), lambda: "own samples")
 
 
 def test_source_moge2_gives_the_models_own_samples(world):
-    source = open_source(world.client, "moge2", None)
+    source = open_source(world.client, "moge2", CameraTopics(""), None)
     assert source.needs_camera
     assert source.evidence(frame_of(None), settings_of()) == "own samples"
 
@@ -201,8 +204,10 @@ def sensor(world):
             self.warned = []
             self.source = None
 
-        def open(self, kind):
-            self.source = kind(world.client, lambda key, text: self.warned.append(text))
+        def open(self, name):
+            self.source = open_source(
+                world.client, name, CameraTopics(""), lambda key, text: self.warned.append(text)
+            )
             return self.source
 
         def failure(self, frame, **values):
@@ -233,7 +238,7 @@ def camera_header(world):
 
 
 def test_unpaired_names_the_topic_and_who_publishes_on_it(world, sensor):
-    sensor.open(DepthSource)
+    sensor.open("depth")
     header = camera_header(world)
     error = sensor.failure(frame_of(header), max_wait_s=0.0)
     assert error.reason == "unpaired"
@@ -252,7 +257,7 @@ def test_unpaired_names_the_topic_and_who_publishes_on_it(world, sensor):
     ],
 )
 def test_unpaired_tells_how_far_the_nearest_is(world, sensor, age_s, words):
-    sensor.open(DepthSource)
+    sensor.open("depth")
     header = camera_header(world)
     out = world.client.create_publisher(Image, "depth_in", 10)
     world.spin_until(lambda: out.get_subscription_count() > 0, "the source listens")
@@ -268,7 +273,7 @@ def test_unpaired_tells_how_far_the_nearest_is(world, sensor, age_s, words):
 
 
 def test_unreadable_depth_is_named(world, sensor):
-    sensor.open(DepthSource)
+    sensor.open("depth")
     header = camera_header(world)
     message = Image(header=header, height=1, width=1, encoding="mono8", step=1, data=[0])
     sensor.source._topic._on_message(message)
@@ -278,17 +283,17 @@ def test_unreadable_depth_is_named(world, sensor):
 
 
 def test_unreadable_cloud_is_named(world, sensor):
-    sensor.open(LidarSource)
+    sensor.open("lidar")
     header = camera_header(world)
     sensor.source._topic._on_message(PointCloud2(header=header, height=1, width=1))
-    frame = frame_of(header, intrinsics=Intrinsics.from_focal(8, 6, 10.0))
+    frame = frame_of(header, view=View(Intrinsics.from_focal(8, 6, 10.0), CameraInfo()))
     error = sensor.failure(frame)
     assert error.reason == "unreadable"
     assert "/lidar_in: cloud must have float fields x, y and z" in str(error)
 
 
 def test_lidar_needs_the_camera(world, sensor):
-    sensor.open(LidarSource)
+    sensor.open("lidar")
     header = camera_header(world)
     failure = sensor.failure(frame_of(header))
     assert failure.reason == "no_camera"
@@ -300,8 +305,10 @@ def test_deactivate_ends_the_wait_for_a_sensor(world, active):
     received = world.subscribe(Image, DEPTH)
     camera = world.camera()
     camera.wait_seen()
-    world.spin_until(lambda: node._outputs["depth"].get_subscription_count(), "a subscriber")
-    messages = node._metres.ties.source._topic.messages
+    world.spin_until(
+        lambda: node.cameras[0].outputs["depth"].get_subscription_count(), "a subscriber"
+    )
+    messages = node.cameras[0].metres.ties.source._topic.messages
     waiting = threading.Event()
     nearest = messages.nearest
 
@@ -316,5 +323,5 @@ def test_deactivate_ends_the_wait_for_a_sensor(world, active):
     start_s = time.monotonic()
     node.trigger_deactivate()
     assert time.monotonic() - start_s < DEADLINE_S / 2
-    assert node.alignment_statistics.health().failures == {"unpaired": 1}
+    assert node.cameras[0].alignment_statistics.health().failures == {"unpaired": 1}
     assert received == []

@@ -13,7 +13,8 @@ from rclpy.parameter import Parameter
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.config import PRESETS, PreprocessConfig, SamplerConfig
 from ppd_ros import parameters
-from ppd_ros.parameters import SPECS, frame_settings, model_settings
+from ppd_ros.model_parameters import model_settings
+from ppd_ros.parameters import AREAS, SPECS, Effort, camera_names, frame_settings
 
 YAML = Path(__file__).parents[2] / "config" / "ppd.yaml"
 DEFAULTS = {spec.name: spec.default for spec in SPECS}
@@ -25,13 +26,14 @@ def make_node(domain_id):
     rclpy.init(context=context, domain_id=domain_id)
     nodes = []
 
-    def make(**values):
+    def make(*, cli_args=None, **values):
         overrides = [Parameter(name.replace("__", "."), value=v) for name, v in values.items()]
         nodes.append(
             Node(
                 f"node{len(nodes)}",
                 context=context,
                 parameter_overrides=overrides,
+                cli_args=cli_args,
                 use_global_arguments=False,
             )
         )
@@ -55,9 +57,17 @@ def flat(tree, prefix=""):
 def test_yaml_repeats_the_defaults():
     written = flat(yaml.safe_load(YAML.read_text())["/**"]["ros__parameters"])
     # Left out, for a preset has its own; the value is in a comment.
-    area = DEFAULTS["processing_area"]
-    assert f"# processing_area: {area}" in YAML.read_text()
-    assert {**written, "processing_area": area} == DEFAULTS
+    areas = {name: DEFAULTS[name] for name in AREAS}
+    (area,) = set(areas.values())
+    assert YAML.read_text().count(f"# processing_area: {area}") == len(areas)
+    written["cameras"] = tuple(written["cameras"])
+    assert {**written, **areas} == DEFAULTS
+
+
+def test_yaml_is_what_the_node_starts_with(make_node):
+    node = make_node(cli_args=["--ros-args", "--params-file", str(YAML)])
+    parameters.declare(node)
+    assert parameters.current_values(node) == DEFAULTS
 
 
 def test_yaml_has_a_comment_above_every_parameter():
@@ -78,8 +88,8 @@ def test_yaml_tells_the_bounds():
 
 def test_defaults_are_those_of_the_core():
     settings = frame_settings(DEFAULTS)
-    assert settings.sampler == SamplerConfig()
-    assert settings.preprocess == PreprocessConfig()
+    assert settings.effort == Effort(SamplerConfig(), PreprocessConfig())
+    assert settings.quality.preprocess == PreprocessConfig()
     assert settings.alignment.source == "none"
     assert settings.alignment.config == AlignmentConfig()
     assert model_settings(DEFAULTS).model in PRESETS
@@ -113,11 +123,16 @@ def test_declared_parameters_have_descriptions_and_bounds(make_node):
 
 def test_area_is_the_presets_own_unless_given(make_node):
     tiny = PRESETS["tiny"].preprocess.processing_area
-    assert parameters.declare(make_node(model="tiny")).preprocess.processing_area == tiny
-    given = parameters.declare(make_node(model="tiny", processing_area=1024))
-    assert given.preprocess.processing_area == 1024
-    checkpoint = parameters.declare(make_node(model="/data/my.safetensors"))
-    assert checkpoint.preprocess == PreprocessConfig()
+
+    def areas(**values):
+        settings = parameters.declare(make_node(**values))
+        efforts = settings.effort, settings.quality
+        return [effort.preprocess.processing_area for effort in efforts]
+
+    assert areas(model="tiny") == [tiny, tiny]
+    assert areas(model="tiny", processing_area=1024) == [1024, tiny]
+    assert areas(model="tiny", quality__processing_area=1024) == [tiny, 1024]
+    assert areas(model="/data/my.safetensors") == 2 * [PreprocessConfig().processing_area]
 
 
 def test_auto_and_empty_leave_the_choice_to_the_pipeline():
@@ -160,6 +175,11 @@ def test_staleness_is_switched_off_by_a_switch_not_by_a_number():
             "gps",
             r"alignment.source must be one of none, constant, depth, lidar, moge2, got 'gps'",
         ),
+        ("image_transport", "theora", r"image_transport must be one of raw, compressed, got"),
+        ("on_oom", "hope", r"on_oom must be one of stop, shrink, got 'hope'"),
+        ("range.min_m", 1000.0, r"range.min_m must be less than range.max_m, got 1000 and 1000"),
+        ("points.decimation", 0, r"points.decimation must be in \[1, 64\], got 0"),
+        ("max_rate_hz", -1.0, r"max_rate_hz must be in \[0.0, 1000.0\], got -1.0"),
         ("dtype", "int8", r"dtype must be one of auto, float32, .*got 'int8'"),
         ("num_steps", 0, r"num_steps must be in \[1, 1000\], got 0"),
         ("processing_area", 255, r"processing_area must be in \[256, 16000000\], got 255"),
@@ -208,11 +228,11 @@ def test_changes_that_belong_together_are_judged_together(make_node):
         changed(node, True, alignment__near_m=20.0)
 
 
-@pytest.mark.parametrize("name", ["model", "weights_dir", "device", "dtype"])
+@pytest.mark.parametrize("name", ["model", "weights_dir", "device", "dtype", "image_transport"])
 def test_what_configure_reads_changes_only_before_it(make_node, name):
     node = make_node()
     parameters.declare(node)
-    value = "float32" if name == "dtype" else "cpu"
+    value = {"dtype": "float32", "image_transport": "compressed"}.get(name, "cpu")
     changed(node, False, **{name: value})
     changed(node, True, **{name: DEFAULTS[name]})
     with pytest.raises(ValueError, match=f"{name} can change only while unconfigured: clean up"):
@@ -248,3 +268,35 @@ def test_the_word_nan_is_understood_though_yaml_reads_a_number(make_node, given)
         parameters.changed_settings(
             node, [Parameter("alignment.on_failure", value=1.0)], is_configured=True
         )
+
+
+@pytest.mark.parametrize("given", [[], [""], None])
+def test_one_camera_needs_no_name(make_node, given):
+    node = make_node() if given is None else make_node(cameras=given)
+    parameters.declare(node)
+    assert camera_names(parameters.current_values(node)) == ("",)
+
+
+def test_cameras_have_the_names_that_were_given(make_node):
+    node = make_node(cameras=["left", "right"])
+    parameters.declare(node)
+    assert camera_names(parameters.current_values(node)) == ("left", "right")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["left", "left"], "must differ from each other, got left, left"),
+        (["left eye"], "names of letters, digits and _, got 'left eye'"),
+        (["/left"], "got '/left'"),
+        (["2"], "got '2'"),
+    ],
+)
+def test_cameras_that_cannot_be_are_refused(make_node, given, words):
+    with pytest.raises(ValueError, match=words):
+        parameters.declare(make_node(cameras=given))
+
+
+def test_a_rate_is_a_period():
+    assert frame_settings(DEFAULTS).min_period_s == 0
+    assert frame_settings({**DEFAULTS, "max_rate_hz": 20.0}).min_period_s == 0.05

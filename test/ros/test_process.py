@@ -31,16 +31,17 @@ from ppd_ros.process import leave, run_node
 load_s, run_s = map(float, sys.argv[1:3])
 
 
-def run(*args, **kwargs):
-    print("MODEL RUNS", flush=True)
-    time.sleep(run_s)
-    raise RuntimeError("the model was not meant to end")
+class SlowPipeline:
+    def batch(self, *args, **kwargs):
+        print("MODEL RUNS", flush=True)
+        time.sleep(run_s)
+        raise RuntimeError("the model was not meant to end")
 
 
 def load(settings):
     print("MODEL LOADS", flush=True)
     time.sleep(load_s)
-    return run
+    return SlowPipeline()
 
 
 def make_node(is_ending):

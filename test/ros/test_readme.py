@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from ppd_core.alignment.config import SOURCES
 from ppd_ros import health, sim_camera_node
+from ppd_ros.camera_topics import LIDAR, CameraTopics
+from ppd_ros.children import domain_environment
+from ppd_ros.outputs import ALIGNMENT_TOPIC, OUTPUTS
 from ppd_ros.parameters import SPECS
 
 PACKAGE = Path(__file__).parents[2] / "ppd_ros"
-SPEAKING = ("depth_node.py", "outputs.py", "anchors.py")
-"""Modules that name a topic or a service of the depth node."""
+SERVICES = {"~/estimate_once", "~/reset_alignment"}
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
@@ -23,6 +27,7 @@ def rows_of(heading: str) -> list[list[str]]:
 
 def shown_default(spec) -> str:
     default = str(spec.default).lower() if isinstance(spec.default, bool) else spec.default
+    default = list(default) if isinstance(default, tuple) else default
     return f"`{default if default != '' else chr(34) * 2}`"
 
 
@@ -37,12 +42,54 @@ def test_the_parameter_table_is_the_parameters():
 
 
 def test_the_topic_table_names_what_the_node_offers():
-    sources = [(PACKAGE / name).read_text(encoding="utf-8") for name in SPEAKING]
-    offered = {f"/ppd/{name}" for name in re.findall(r'"~/([\w/]+)"', "".join(sources))}
-    heard = set(re.findall(r'\b(?:Image|CameraInfo|PointCloud2), "(\w+)"', "".join(sources)))
+    topics = CameraTopics("")
+    written = {topics.private(output.topic) for output in OUTPUTS.values()}
+    written |= {topics.private(ALIGNMENT_TOPIC), *SERVICES}
+    written = {name.replace("~", "/ppd") for name in written}
+    read = {topics.image, topics.camera_info, topics.depth_in, LIDAR}
     documented = {name.split("`")[1] for name, *_ in rows_of("Topics")}
-    assert heard == {"image", "camera_info", "depth_in", "lidar_in"}
-    assert documented == offered | heard | {health.TOPIC}
+    assert documented == written | read | {health.TOPIC}
+
+
+def test_the_services_are_all_there_are():
+    sources = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.glob("*.py"))
+    named = set(re.findall(r'create_service\(\w+, "(~/[\w/]+)"', sources))
+    named |= {f"~/{name}" for name in re.findall(r'topics\.private\("(\w+)"\)', sources)}
+    assert named == SERVICES
+
+
+def test_the_launch_arguments_are_all_told_of():
+    launch = (Path(__file__).parents[2] / "launch" / "depth.launch.py").read_text(encoding="utf-8")
+    offered = re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', launch)
+    assert len(offered) > 10
+    documented = [name.strip("`") for name, *_ in rows_of("Launch arguments")]
+    assert sorted(documented) == sorted(offered)
+
+
+def test_the_reader_reads_a_frame(world, domain_id, search_path, tmp_path):
+    """What the README gives to a second terminal, in a process of its own."""
+    code = README.split("```python\nimport numpy as np, rclpy\n", 1)[1].split("```", 1)[0]
+    script = tmp_path / "reader.py"
+    script.write_text(f"import numpy as np, rclpy\n{code}")
+    node, camera, _ = world.active(outputs=(), alignment__source="constant")
+    environment = {**domain_environment(domain_id), "PYTHONPATH": search_path()}
+    reader = subprocess.Popen(
+        [sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+
+        def has_ended():
+            camera.send()
+            return reader.poll() is not None
+
+        world.spin_until(has_ended, "it reads a frame")
+        said = reader.communicate()[0]
+    finally:
+        reader.kill()
+    assert reader.returncode == 0
+    assert said.startswith("(6, 8) ")
+    assert said.rstrip().endswith("(6, 8, 3)")
+    assert node.cameras[0].statistics.counts["out"] > 0
 
 
 def test_the_sources_of_metres_are_explained():

@@ -22,7 +22,7 @@ def plain_node(world):
 
     def make(**overrides):
         defaults = {
-            f"qos_overrides./{topic}.subscription.reliability": "best_effort"
+            f"qos_overrides./{topic}.subscription.reliability": "auto"
             for topic in ("image", "camera_info")
         }
         node = world.depth_node(**{**defaults, **overrides})
@@ -32,17 +32,65 @@ def plain_node(world):
     return make
 
 
+def profiles(node):
+    """Topic -> QoS of the node's subscriptions."""
+    return {
+        subscription.topic_name: subscription.qos_profile for subscription in node.subscriptions
+    }
+
+
 def test_inputs_are_best_effort_and_keep_one(plain_node):
     node = plain_node()
-    for subscription in node._inputs:
-        profile = subscription.qos_profile
+    for topic in ("/image", "/camera_info"):
+        profile = profiles(node)[topic]
         assert profile.reliability == QoSReliabilityPolicy.BEST_EFFORT
         assert profile.durability == QoSDurabilityPolicy.VOLATILE
         assert (profile.history, profile.depth) == (QoSHistoryPolicy.KEEP_LAST, 1)
 
 
+def is_reliable(node, topic):
+    return profiles(node)[topic].reliability == QoSReliabilityPolicy.RELIABLE
+
+
+def test_an_input_is_reliable_while_all_publishers_are(world, plain_node, capfd):
+    node = plain_node()
+    first = world.client.create_publisher(Image, "/image", RELIABLE)
+    world.spin_until(lambda: is_reliable(node, "/image"), "it is asked for reliably")
+    assert not is_reliable(node, "/camera_info")
+    second = world.client.create_publisher(Image, "/image", BEST_EFFORT)
+    world.spin_until(lambda: not is_reliable(node, "/image"), "and no more")
+    assert "/image has 2 publishers: what they send is mixed" in capfd.readouterr().err
+    for publisher in (first, second):
+        count = node.cameras[0].statistics.counts["in"]
+
+        def arrives(publisher=publisher, count=count):
+            publisher.publish(Image())
+            return node.cameras[0].statistics.counts["in"] > count
+
+        world.spin_until(arrives, "both are heard")
+    world.client.destroy_publisher(second)
+    world.spin_until(lambda: is_reliable(node, "/image"), "and once more")
+    inputs = [s.topic_name for s in node.subscriptions]
+    assert inputs.count("/image") == 1
+
+
+@pytest.mark.parametrize("asked", ["best_effort", "reliable"])
+def test_a_reliability_that_was_asked_for_stays(world, plain_node, asked):
+    node = plain_node(**{"qos_overrides./image.subscription.reliability": asked})
+    world.client.create_publisher(Image, "/image", RELIABLE)
+    world.spin_until(lambda: node.count_publishers("/image") == 1, "it is seen")
+    node.cameras[0].inputs[0]._look()
+    assert is_reliable(node, "/image") == (asked == "reliable")
+
+
+def test_a_reliability_that_is_none_is_refused(world, capfd):
+    node = world.depth_node(**{"qos_overrides./image.subscription.reliability": "perhaps"})
+    world.spin_until(lambda: "must be one of auto" in capfd.readouterr().err, "it is said")
+    assert not node.is_active
+
+
 def test_outputs_are_reliable_and_keep_one(plain_node):
-    for publisher in plain_node()._outputs.values():
+    for publisher in plain_node().cameras[0].outputs.values():
         profile = publisher.qos_profile
         assert profile.reliability == QoSReliabilityPolicy.RELIABLE
         assert profile.durability == QoSDurabilityPolicy.VOLATILE
@@ -51,7 +99,7 @@ def test_outputs_are_reliable_and_keep_one(plain_node):
 
 def test_an_override_changes_its_own_topic_alone(plain_node):
     node = plain_node(**{"qos_overrides./ppd/points.publisher.reliability": "best_effort"})
-    profiles = {p.topic_name: p.qos_profile for p in node._outputs.values()}
+    profiles = {p.topic_name: p.qos_profile for p in node.cameras[0].outputs.values()}
     assert profiles["/ppd/points"].reliability == QoSReliabilityPolicy.BEST_EFFORT
     assert profiles["/ppd/depth/image"].reliability == QoSReliabilityPolicy.RELIABLE
 
@@ -63,7 +111,7 @@ def test_any_camera_fits(world, plain_node, profile, capfd):
 
     def arrives():
         camera_out.publish(Image())
-        return node.statistics.counts["in"] > 0
+        return node.cameras[0].statistics.counts["in"] > 0
 
     world.spin_until(arrives, "an image arrives")
     assert "incompatible" not in capfd.readouterr().err
@@ -73,7 +121,7 @@ def test_any_camera_fits(world, plain_node, profile, capfd):
 def test_any_subscriber_without_durability_fits(world, plain_node, profile):
     node = plain_node()
     world.subscribe(PointCloud2, "/ppd/points", profile)
-    points = node._outputs["points"]
+    points = node.cameras[0].outputs["points"]
     world.spin_until(lambda: points.get_subscription_count() == 1, "the two are matched")
 
 

@@ -24,13 +24,13 @@ class Job:
         if not is_held:
             self.release.set()
 
-    def __call__(self, frame):
-        self.frames.append(frame)
+    def __call__(self, frames):
+        self.frames.append(frames)
         self.started.release()
         assert self.release.wait(DEADLINE_S)
         self.ended.release()
-        if isinstance(frame, Exception):
-            raise frame
+        if isinstance(frames[0], Exception):
+            raise frames[0]
 
     def worker(self):
         return Worker(self, self.errors.append)
@@ -63,7 +63,7 @@ def test_worker_works_on_what_is_put(make_job):
     assert job.ended.acquire(timeout=DEADLINE_S)
     worker.stop()
     assert worker.join(DEADLINE_S)
-    assert job.frames == ["a", "b"]
+    assert job.frames == [["a"], ["b"]]
 
 
 def test_waiting_frame_is_replaced_never_queued(make_job):
@@ -78,7 +78,23 @@ def test_waiting_frame_is_replaced_never_queued(make_job):
         assert job.ended.acquire(timeout=DEADLINE_S)
     worker.stop()
     assert worker.join(DEADLINE_S)
-    assert job.frames == [1, 4]
+    assert job.frames == [[1], [4]]
+
+
+def test_the_newest_of_each_slot_go_to_the_job_at_once(make_job):
+    job = make_job(is_held=True)
+    worker = job.worker()
+    worker.start()
+    worker.put(1, "left")
+    assert job.started.acquire(timeout=DEADLINE_S)
+    waiting = [("right", 2), ("left", 3), ("right", 4)]
+    assert [worker.put(frame, slot) for slot, frame in waiting] == [False, False, True]
+    job.release.set()
+    for _ in range(2):
+        assert job.ended.acquire(timeout=DEADLINE_S)
+    worker.stop()
+    assert worker.join(DEADLINE_S)
+    assert job.frames == [[1], [4, 3]]
 
 
 def test_stop_drops_the_waiting_frame_and_ends_after_the_one_in_hand(make_job):
@@ -94,7 +110,7 @@ def test_stop_drops_the_waiting_frame_and_ends_after_the_one_in_hand(make_job):
     job.release.set()
     assert worker.join(DEADLINE_S)
     assert not worker.is_running
-    assert job.frames == ["in hand"]
+    assert job.frames == [["in hand"]]
 
 
 def test_stop_of_an_idle_worker_is_prompt(make_job):
@@ -129,7 +145,7 @@ def test_error_is_reported_and_the_worker_goes_on(make_job):
     worker.stop()
     assert worker.join(DEADLINE_S)
     assert job.errors == [trouble]
-    assert job.frames == [trouble, "next"]
+    assert job.frames == [[trouble], ["next"]]
 
 
 def test_worker_outlives_a_report_that_fails(make_job, capfd):
@@ -165,7 +181,7 @@ def test_idle_worker_keeps_no_frame(make_job):
         pass
 
     ended = threading.Event()
-    worker = Worker(lambda frame: ended.set(), pytest.fail)
+    worker = Worker(lambda frames: ended.set(), pytest.fail)
     worker.start()
     frame = Frame()
     gone = weakref.ref(frame)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rclpy.node import Node
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
 
+from ppd_core.geometry.rectify import Rectification, rectification
 from ppd_core.types import Intrinsics
 from ppd_ros import calibration
+from ppd_ros.camera_topics import CameraTopics
 from ppd_ros.diagnostics import Throttle
 
 CAMERA_INFO_GRACE_S = 1.0
@@ -23,53 +27,77 @@ NO_TIME = Time().to_msg()
 REMINDER_PERIOD_S = 60.0
 
 
+@dataclass(frozen=True, eq=False)
+class View:
+    """The camera behind an image.
+
+    Attributes:
+        intrinsics: of the image that depth is made of.
+        info: the calibration to publish beside it.
+        rectification: how that image is made of the one that came; None where it is that one.
+    """
+
+    intrinsics: Intrinsics
+    info: CameraInfo
+    rectification: Rectification | None = None
+
+
 class Calibrations:
-    """The newest calibrations on `camera_info`, found by the stamp of an image.
+    """The newest calibrations of a camera, found by the stamp of an image.
 
     Args:
         node: whose topics and log are used.
+        topics: of the camera.
         warn: says a text in the log, now and then for each key.
 
     Attributes:
         infos: append to it, from any thread. The messages are never changed.
     """
 
-    def __init__(self, node: Node, warn: Callable[[str, str], None]) -> None:
+    def __init__(self, node: Node, topics: CameraTopics, warn: Callable[[str, str], None]) -> None:
         self.infos: deque[CameraInfo] = deque(maxlen=KEPT_INFOS)
         self._node = node
         self._warn = warn
-        self._image_topic = node.resolve_topic_name("image")
-        self._info_topic = node.resolve_topic_name("camera_info")
+        self._image_topic = node.resolve_topic_name(topics.image)
+        self._info_topic = node.resolve_topic_name(topics.camera_info)
         self._missed_since_s: float | None = None
         self._reminders = Throttle(REMINDER_PERIOD_S)
 
-    def of(self, image: Image) -> tuple[Intrinsics, CameraInfo] | tuple[None, None]:
-        """The image's camera, and the calibration to publish beside it; None if not known."""
-        info = self._nearest(image)
+    def view(self, header: Header, size: tuple[int, int], *, is_rectified: bool) -> View | None:
+        """The camera behind an image; None if it is not known, which the log tells.
+
+        Args:
+            header: of the image.
+            size: its width and height.
+            is_rectified: whether its distortion is to be taken out.
+        """
+        info = self._nearest(header)
         if info is None:
             self._warn_of_missing()
-            return None, None
-        if info.header.frame_id != image.header.frame_id:
+            return None
+        if info.header.frame_id != header.frame_id:
             self._warn(
                 "frame_id",
                 f"{self._info_topic} is of frame {info.header.frame_id!r}, {self._image_topic} "
-                f"of {image.header.frame_id!r}: is it the same camera?",
+                f"of {header.frame_id!r}: is it the same camera?",
             )
-        size = image.width, image.height
         try:
             intrinsics = calibration.intrinsics_from_info(info, *size)
-            return intrinsics, calibration.info_for_image(info, image.header, *size)
+            own_info = calibration.info_for_image(info, header, *size)
+            if not is_rectified:
+                return View(intrinsics, own_info)
+            return _rectified(intrinsics, own_info)
         except ValueError as error:
             self._warn(
                 "bad camera_info",
                 f"CameraInfo on {self._info_topic} cannot be used, so points and "
                 f"depth/camera_info are not published: {error}",
             )
-            return None, None
+            return None
 
-    def _nearest(self, image: Image) -> CameraInfo | None:
+    def _nearest(self, header: Header) -> CameraInfo | None:
         """The calibration with the image's own stamp, else the one nearest to it in time."""
-        stamp_ns = Time.from_msg(image.header.stamp).nanoseconds
+        stamp_ns = Time.from_msg(header.stamp).nanoseconds
 
         def distance_ns(info: CameraInfo) -> int:
             return abs(Time.from_msg(info.header.stamp).nanoseconds - stamp_ns)
@@ -96,3 +124,10 @@ class Calibrations:
                 f"no CameraInfo on {self._info_topic} yet ({publishers} publishers): "
                 "points and depth/camera_info are not published",
             )
+
+
+def _rectified(raw: Intrinsics, info: CameraInfo) -> View:
+    """The view of the same camera's rectified image."""
+    ideal_info = calibration.rectified_info(info)
+    ideal = calibration.intrinsics_from_info(ideal_info, raw.width, raw.height)
+    return View(ideal, ideal_info, rectification(raw, ideal, calibration.rotation_of(info)))

@@ -1,0 +1,130 @@
+"""The messages of one frame, made of what the model said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sensor_msgs.msg import PointCloud2
+from torch import Tensor
+
+from ppd_core.geometry.camera import ray_table
+from ppd_core.geometry.ranges import limit_range
+from ppd_core.image_files import depth_preview
+from ppd_core.types import RELATIVE_CLOUD_OFFSET, DepthResult
+from ppd_ros import conversions
+from ppd_ros.alignment_parameters import AlignmentSettings
+from ppd_ros.compressed_depth import image_to_compressed_depth
+from ppd_ros.outputs import OUTPUTS
+from ppd_ros.requests import Request
+
+
+def is_untied(result: DepthResult | None, settings: AlignmentSettings) -> bool:
+    """Whether a frame was to have metres and has none."""
+    return result is not None and result.metric_depth is None and settings.source != "none"
+
+
+def is_dropped(result: DepthResult | None, settings: AlignmentSettings) -> bool:
+    """Whether only ~/alignment is published of a frame."""
+    return is_untied(result, settings) and settings.on_failure == "drop"
+
+
+def messages_of(request: Request, result: DepthResult | None) -> Mapping[str, Any]:
+    """The messages of one frame, all with its own header.
+
+    Args:
+        request: what is wanted of the frame.
+        result: what the model made of it; None if nothing of it is wanted.
+
+    Returns:
+        Name of output -> message, in the order to publish them in. Nothing in it is called
+        metric that is not.
+    """
+    header, settings = request.frame.image.header, request.ties.settings
+    messages: dict[str, Any] = {}
+    if result is not None and "alignment" in request.wanted:
+        messages["alignment"] = conversions.alignment_to_message(
+            result.alignment, header, source=settings.source, failure=result.alignment_failure
+        )
+    if is_dropped(result, settings):
+        return messages
+    depth = None if result is None else depth_of(request, result)
+    for name in OUTPUTS:
+        if name in request.wanted:
+            messages[name] = _message(name, request, depth)
+    return messages
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedDepth:
+    """The depth of a frame as subscribers are to see it.
+
+    Attributes:
+        values: (H, W) float32; NaN = invalid, -Inf = too near, +Inf = beyond the range.
+        is_metric: metres along the optical z axis; else relative depth.
+    """
+
+    values: Tensor
+    is_metric: bool
+
+
+def depth_of(request: Request, result: DepthResult) -> PublishedDepth:
+    """What is published as the depth of a frame that is not dropped.
+
+    Source: REP 117 (infinities), REP 118 (NaN).
+    """
+    if result.metric_depth is not None:
+        output = request.settings.output
+        values = limit_range(result.metric_depth, output.min_m, output.max_m, result.sky_mask)
+    elif is_untied(result, request.ties.settings) and request.ties.settings.on_failure == "nan":
+        values = torch.full_like(result.relative_depth, torch.nan)
+    else:
+        values = torch.where(result.valid_mask, result.relative_depth, torch.nan)
+    if request.view is not None and request.view.rectification is not None:
+        is_seen = torch.from_numpy(request.view.rectification.is_seen).to(values.device)
+        values = torch.where(is_seen, values, torch.nan)
+    return PublishedDepth(values, result.metric_depth is not None)
+
+
+def _message(name: str, request: Request, depth: PublishedDepth | None) -> Any:
+    image, view = request.frame.image, request.view
+    header = image.header
+    if name == "camera_info":
+        assert view is not None  # else it is not wanted
+        return view.info
+    if name == "rgb":
+        # The very message where it is as it is to be.
+        is_as_it_came = view is None or view.rectification is None
+        if is_as_it_came and getattr(image, "encoding", "") == "rgb8":
+            return image
+        return conversions.rgb_to_image(request.rgb, header)
+    assert depth is not None  # the others need inference
+    if name == "points":
+        return _cloud(request, depth)
+    values = depth.values
+    if name == "depth":
+        return conversions.depth_to_image(values, header, is_metric=depth.is_metric)
+    if name == "preview":
+        seen = values.log1p() if depth.is_metric else values
+        return conversions.rgb_to_image(depth_preview(seen), header)
+    if not depth.is_metric:
+        # There are no millimetres of relative depth.
+        values = torch.full_like(values, torch.nan)
+    millimetres = conversions.depth_to_image_mm(values, header)
+    return millimetres if name == "depth_mm" else image_to_compressed_depth(millimetres)
+
+
+def _cloud(request: Request, depth: PublishedDepth) -> PointCloud2:
+    assert request.view is not None  # else it is not wanted
+    z = depth.values if depth.is_metric else depth.values + RELATIVE_CLOUD_OFFSET
+    output = request.settings.output
+    return conversions.depth_to_cloud(
+        z,
+        ray_table(request.view.intrinsics, z.device),
+        torch.from_numpy(request.rgb).to(z.device),
+        request.frame.image.header,
+        decimation=output.decimation,
+        is_organized=output.is_organized,
+    )

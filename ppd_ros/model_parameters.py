@@ -1,0 +1,70 @@
+"""The parameters of what `configure` loads.
+
+Defaults are read from `ppd_core.config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ppd_core.config import PRESETS
+from ppd_core.device import DTYPES
+from ppd_ros.parameter_spec import ParameterSpec
+
+AUTO = "auto"
+DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
+DEFAULT_MODEL = next(iter(PRESETS))
+
+SPECS = (
+    ParameterSpec(
+        "model",
+        DEFAULT_MODEL,
+        f"A preset ({', '.join(PRESETS)}; tiny is untrained) or the path of a checkpoint.",
+        is_fixed_by_configure=True,
+    ),
+    ParameterSpec(
+        "weights_dir",
+        "",
+        "Folder of the published weight files; empty: $PPD_WEIGHTS_DIR, else the user's cache.",
+        is_fixed_by_configure=True,
+    ),
+    ParameterSpec(
+        "device",
+        AUTO,
+        "Where the model runs: auto (CUDA if there is any, else the CPU), cpu, cuda, cuda:1 ...",
+        is_fixed_by_configure=True,
+    ),
+    ParameterSpec(
+        "dtype",
+        AUTO,
+        "Number format of the model; auto: float32 on the CPU, bfloat16 on CUDA (float16 before "
+        "Ampere).",
+        choices=(AUTO, *DTYPE_NAMES),
+        is_fixed_by_configure=True,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What `DepthPipeline.from_pretrained` is asked for; None is its own default."""
+
+    model: str
+    weights_dir: Path | None
+    device: str | None
+    dtype: torch.dtype | None
+
+
+def model_settings(values: Mapping[str, Any]) -> ModelSettings:
+    """What to load, by values that are among the choices."""
+    return ModelSettings(
+        model=values["model"],
+        weights_dir=Path(values["weights_dir"]).expanduser() if values["weights_dir"] else None,
+        device=None if values["device"] == AUTO else values["device"],
+        dtype=DTYPE_NAMES.get(values["dtype"]),
+    )
