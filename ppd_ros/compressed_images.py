@@ -16,13 +16,12 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage
 
 from ppd_core.preprocess import MAX_IMAGE_PIXELS
-from ppd_ros.image_reading import mosaic_to_rgb
+from ppd_ros.image_reading import MOSAICS, mosaic_to_rgb
 
 if TYPE_CHECKING:
     import PIL.Image
 
 FORMATS = ("JPEG", "PNG")
-_BAYER = tuple(f"bayer_{pattern}" for pattern in ("rggb", "bggr", "gbrg", "grbg"))
 
 
 def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
@@ -52,11 +51,10 @@ def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
         )
     picture = load_picture(message.data, FORMATS, f"compressed image {message.format!r}")
     pixels = _pixels_of(picture)
-    mosaic = _mosaic_encoding(message.format)
     if pixels.ndim == 3:
         return pixels
-    if mosaic is not None:
-        return mosaic_to_rgb(mosaic, pixels)
+    if (pattern := _mosaic_pattern(message.format)) is not None:
+        return mosaic_to_rgb(pattern, pixels)
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
 
 
@@ -108,9 +106,9 @@ def _pixels_of(image: PIL.Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _mosaic_encoding(text: str) -> str | None:
-    """The 8-bit Bayer encoding of a mosaic that was compressed as it came, or None."""
+def _mosaic_pattern(text: str) -> str | None:
+    """Which of `MOSAICS` was compressed as it came, by the message's format; None if none was."""
     encoding, _, compression = text.partition(";")
     was_converted = compression.split(" compressed")[-1].strip() != ""
-    pattern = encoding.strip()[: len("bayer_rggb")]
-    return f"{pattern}8" if pattern in _BAYER and not was_converted else None
+    pattern = encoding.strip()[: len(MOSAICS[0])]
+    return pattern if pattern in MOSAICS and not was_converted else None

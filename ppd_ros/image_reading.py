@@ -20,7 +20,8 @@ _PLAIN = {
     "bgra8": cv2.COLOR_BGRA2RGB,
     "mono8": cv2.COLOR_GRAY2RGB,
 }
-_MOSAICS = ("bayer_rggb", "bayer_bggr", "bayer_gbrg", "bayer_grbg")
+MOSAICS = ("bayer_rggb", "bayer_bggr", "bayer_gbrg", "bayer_grbg")
+"""Encodings of Bayer sensors without their number of bits."""
 _PACKED = {
     "yuv422": "yuv422",
     "uyvy": "yuv422",
@@ -40,8 +41,8 @@ ENCODINGS: dict[str, int] = {
     "bgra8": 4,
     "mono8": 1,
     "mono16": 2,
-    **{f"{mosaic}8": 1 for mosaic in _MOSAICS},
-    **{f"{mosaic}16": 2 for mosaic in _MOSAICS},
+    **{f"{mosaic}8": 1 for mosaic in MOSAICS},
+    **{f"{mosaic}16": 2 for mosaic in MOSAICS},
     **dict.fromkeys(_PACKED, 2),
     **dict.fromkeys(_PLANAR, 1),
 }
@@ -79,17 +80,16 @@ def image_to_rgb(message: Image) -> np.ndarray:
         return raw_to_rgb(_PACKED[encoding], np.ascontiguousarray(pixels))
     if encoding == "mono16":
         return cv2.cvtColor(_eight_bits(pixels, message), cv2.COLOR_GRAY2RGB)
-    if encoding.endswith("16"):
-        return mosaic_to_rgb(encoding[:-2] + "8", _eight_bits(pixels, message))
-    return mosaic_to_rgb(encoding, np.ascontiguousarray(pixels[..., 0]))
+    mosaic = _eight_bits(pixels, message) if encoding.endswith("16") else pixels[..., 0]
+    return mosaic_to_rgb(encoding[: len(MOSAICS[0])], mosaic)
 
 
-def mosaic_to_rgb(encoding: str, mosaic: np.ndarray) -> np.ndarray:
+def mosaic_to_rgb(pattern: str, mosaic: np.ndarray) -> np.ndarray:
     """Fill in the two colours that each pixel of a Bayer sensor lacks.
 
     Args:
-        encoding: bayer_rggb8, bayer_bggr8, bayer_gbrg8 or bayer_grbg8.
-        mosaic: (H, W) uint8, contiguous, H and W >= 3.
+        pattern: one of `MOSAICS`.
+        mosaic: (H, W) uint8, H and W >= 3.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -100,10 +100,10 @@ def mosaic_to_rgb(encoding: str, mosaic: np.ndarray) -> np.ndarray:
     height, width = mosaic.shape
     if min(height, width) < _MIN_MOSAIC:
         raise ValueError(
-            f"image size of {encoding} must be >= {_MIN_MOSAIC} x {_MIN_MOSAIC}, "
+            f"image size of {pattern} must be >= {_MIN_MOSAIC} x {_MIN_MOSAIC}, "
             f"got {width} x {height}"
         )
-    return raw_to_rgb(encoding, mosaic)
+    return raw_to_rgb(f"{pattern}8", np.ascontiguousarray(mosaic))
 
 
 def pixel_bytes(message: Image, pixel_step: int) -> np.ndarray:

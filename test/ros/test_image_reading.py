@@ -217,8 +217,8 @@ def test_an_empty_image_is_refused(width, height, encoding):
         ("yuyv", 5, 2, "width of yuyv must be even .*, got 5"),
         ("nv12", 3, 2, "width of nv12 must be even .*, got 3"),
         ("nv21", 2, 3, "height of nv21 must be even .*, got 3"),
-        ("bayer_rggb8", 2, 4, "size of bayer_rggb8 must be >= 3 x 3, got 2 x 4"),
-        ("bayer_gbrg16", 4, 2, "size of bayer_gbrg8 must be >= 3 x 3, got 4 x 2"),
+        ("bayer_rggb8", 2, 4, "size of bayer_rggb must be >= 3 x 3, got 2 x 4"),
+        ("bayer_gbrg16", 4, 2, "size of bayer_gbrg must be >= 3 x 3, got 4 x 2"),
     ],
 )
 def test_a_size_that_the_encoding_cannot_have_is_refused(encoding, width, height, reason):
