@@ -42,7 +42,8 @@ class RawImage:
     @property
     def step(self) -> int:
         """Bytes a row."""
-        return self.data.strides[0]
+        # Not the stride: of a single row, numpy promises nothing about it.
+        return self.data.nbytes // self.height
 
 
 Conversion = Callable[[RawImage], np.ndarray]

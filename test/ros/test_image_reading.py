@@ -292,6 +292,24 @@ def test_without_a_library_the_reason_and_the_remedy_are_named(monkeypatch, fres
     assert image_to_rgb(smallest_message("nv12")).shape == (4, 4, 3)  # which needs none
 
 
+@pytest.mark.parametrize("height", [1, 2])
+def test_a_library_gets_rows_without_padding(monkeypatch, fresh_choice, height):
+    backends = dict(image_backends.BACKENDS)
+    seen = []
+
+    def load():
+        convert = backends["rosbags-image"]()
+        return lambda image: seen.append(image) or convert(image)
+
+    monkeypatch.setattr(image_backends, "BACKENDS", {"spy": load})
+    row = [128, 82, 128, 82]
+    image_to_rgb(image_message("uyvy", [row] * height, width=2, padding=3))
+    image = seen[-1]
+    assert (image.width, image.height, image.step) == (2, height, 4)
+    assert (image.encoding, image.is_bigendian) == ("yuv422", 0)
+    assert bytes(image.data) == bytes(row * height)
+
+
 def test_no_library_is_imported_for_plain_images(fresh_choice):
     image_to_rgb(smallest_message("bgr8"))
     assert image_backends._choose.cache_info().currsize == 0
