@@ -100,4 +100,6 @@ def preprocess(image: np.ndarray, processing_area: int) -> Tensor:
         is_shrinking = processing_area < height * width
         interpolation = cv2.INTER_AREA if is_shrinking else cv2.INTER_CUBIC
         image = cv2.resize(image, (w, h), interpolation=interpolation)
-    return torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
+    # Over twice as fast as a transposed copy.
+    planes = torch.from_numpy(np.stack(cv2.split(image)))
+    return planes[None].float().div_(255)

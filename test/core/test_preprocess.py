@@ -91,3 +91,17 @@ def test_check_image_says_what_was_wanted_and_what_came(name):
     image, message = BAD_IMAGES[name]
     with pytest.raises(ValueError, match=f"image must .*{message}"):
         check_image(image)
+
+
+@pytest.mark.parametrize("is_flipped", [False, True])
+@pytest.mark.parametrize("area", [32 * 48, 64 * 96])
+def test_preprocess_takes_any_layout_and_divides_exactly(is_flipped, area):
+    image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    image.flags.writeable = False
+    view = image[::-1, :, ::-1] if is_flipped else image
+    found = preprocess(view, area)
+    assert torch.equal(found, preprocess(np.ascontiguousarray(view), area))
+    assert found.is_contiguous()
+    if area == 32 * 48:
+        plain = torch.from_numpy(view.transpose(2, 0, 1).copy())[None].float() / 255
+        assert torch.equal(found, plain)
