@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from ppd_core.alignment.config import SOURCES
+from ppd_ros import parameters
 from ppd_ros.sim_camera_node import FRAME_ID, SPECS
 
 ROOT = Path(__file__).parents[2]
@@ -154,9 +155,26 @@ def test_the_launch_files_in_the_docs_give_arguments_that_there_are():
     assert {"image_topic", "depth_topic", "params_file"} <= given <= launch_arguments().keys()
 
 
-def test_an_override_that_is_not_given_is_empty():
+def overrides():
+    """Launch argument -> the parameter that it overrides, and the name of its type."""
     text = (ROOT / "launch" / "depth.launch.py").read_text(encoding="utf-8")
-    overrides = re.findall(r'^    "(\w+)": \("[\w.]+", (?:str|int|bool)\)', text, re.MULTILINE)
+    table = re.search(r"^OVERRIDES = {(.*?)^}", text, re.MULTILINE | re.DOTALL)[1]
+    rows = re.findall(r'"(\w+)": \("([\w.]+)", (\w+)\)', table)
+    return {argument: (parameter, kind) for argument, parameter, kind in rows}
+
+
+def test_an_override_that_is_not_given_is_empty():
     arguments = launch_arguments()
-    assert len(overrides) > 5
-    assert all(arguments[name]["default_value"].value == "" for name in overrides)
+    assert len(overrides()) > 5
+    assert all(arguments[name]["default_value"].value == "" for name in overrides())
+
+
+def test_overrides_are_parameters_of_the_node():
+    specs = {spec.name: spec for spec in parameters.SPECS}
+    for argument, (name, kind) in overrides().items():
+        if name == "use_sim_time":  # rclpy's own
+            continue
+        assert kind == type(specs[name].default).__name__
+        if kind == "str" and specs[name].choices:
+            choices = ast.literal_eval(launch_arguments()[argument]["choices"])
+            assert choices == ["", *specs[name].choices]

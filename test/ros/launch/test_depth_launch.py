@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import atexit
 import functools
 import os
+import tempfile
 import time
 import unittest
 
@@ -30,11 +32,18 @@ ARGUMENTS = {
     "log_level": "warn",
 }
 OUTPUTS = {
-    "depth/image": "/robot1/ppd/depth/image",
-    "depth/camera_info": "/robot1/ppd/depth/camera_info",
+    "depth": "/robot1/ppd/depth/image",
+    "depth_mm": "/robot1/ppd/depth/image_raw",
+    "camera_info": "/robot1/ppd/depth/camera_info",
     "points": "/robot1/ppd/points",
     "alignment": "/robot1/ppd/alignment",
 }
+RS_OUTPUTS = {
+    "depth_mm": "/robot1/aligned_depth_to_color/image_raw",
+    "camera_info": "/robot1/aligned_depth_to_color/camera_info",
+    "points": "/robot1/depth/color/points",
+}
+LEFT_OUTPUTS = {name: topic.replace("/ppd/", "/ppd/left/") for name, topic in OUTPUTS.items()}
 
 
 def test_is_not_for_pytest():
@@ -62,6 +71,27 @@ def in_a_robot_s_launch_file():
     )
 
 
+def as_a_realsense():
+    """With outputs of other names."""
+    return include({**ARGUMENTS, "rs_compat": "true"})
+
+
+def with_two_cameras():
+    """Which only a parameter file can name; topics are remapped around the launch file."""
+    from launch.actions import GroupAction
+    from launch_ros.actions import SetRemap
+
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
+        file.write("/**: {ros__parameters: {cameras: [left, right]}}")
+    atexit.register(os.unlink, file.name)
+    remaps = [
+        SetRemap("left/image", ARGUMENTS["image_topic"]),
+        SetRemap("left/camera_info", ARGUMENTS["camera_info_topic"]),
+    ]
+    arguments = {**ARGUMENTS, "params_file": file.name, "image_topic": "/nowhere"}
+    return GroupAction([*remaps, include(arguments)], scoped=True, forwarding=False)
+
+
 def include(arguments):
     from ament_index_python.packages import get_package_share_directory
     from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -72,7 +102,13 @@ def include(arguments):
     )
 
 
-CASES = {"by_arguments": by_arguments, "in_a_robot_s_launch_file": in_a_robot_s_launch_file}
+CASES = {
+    "by_arguments": (by_arguments, OUTPUTS),
+    "in_a_robot_s_launch_file": (in_a_robot_s_launch_file, OUTPUTS),
+    "as_a_realsense": (as_a_realsense, OUTPUTS | RS_OUTPUTS),
+    "with_two_cameras": (with_two_cameras, LEFT_OUTPUTS),
+}
+"""How it is launched, and where what is then published."""
 
 
 @functools.cache
@@ -88,7 +124,7 @@ def generate_test_description(case):
     from launch_testing.actions import ReadyToTest
 
     use_a_free_domain()
-    return launch.LaunchDescription([CASES[case](), ReadyToTest()])
+    return launch.LaunchDescription([CASES[case][0](), ReadyToTest()])
 
 
 def camera_messages(stamp):
@@ -117,15 +153,15 @@ class TestDepthLaunch(unittest.TestCase):
         self.node = rclpy.create_node("depth_launch_test")
         self.addCleanup(self.node.destroy_node)
 
-    def test_outputs_of_a_frame_share_the_stamp_of_their_image(self):
+    def test_outputs_of_a_frame_share_the_stamp_of_their_image(self, case):
         from ppd_ros.msg import Alignment
 
         received: dict[str, dict] = {}
-        kinds = {"depth/image": Image, "depth/camera_info": CameraInfo, "points": PointCloud2}
-        for name, topic in OUTPUTS.items():
+        kinds = {"camera_info": CameraInfo, "points": PointCloud2, "alignment": Alignment}
+        for name, topic in CASES[case][1].items():
             messages = received.setdefault(name, {})
             self.node.create_subscription(
-                kinds.get(name, Alignment),
+                kinds.get(name, Image),
                 topic,
                 lambda message, messages=messages: messages.update({stamp_of(message): message}),
                 1,
@@ -159,7 +195,8 @@ class TestDepthLaunch(unittest.TestCase):
             {message.header.frame_id for message in frame.values()},
             {"test_camera_optical_frame"},
         )
-        self.assertEqual(frame["depth/image"].encoding, "32FC1")
+        self.assertEqual(frame["depth"].encoding, "32FC1")
+        self.assertEqual(frame["depth_mm"].encoding, "16UC1")
         self.assertEqual((frame["points"].height, frame["points"].width), (HEIGHT, WIDTH))
         self.assertEqual(frame["alignment"].source, "constant")
         # Tied to the one before, where it is not the first.
