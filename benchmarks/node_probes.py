@@ -26,11 +26,18 @@ COOL_DOWN = 2
 
 @dataclass
 class Received:
-    """An image as it came through the executor; seconds, and a time by `time.perf_counter`."""
+    """An image as it came through the executor; seconds, and a time by `time.perf_counter`.
+
+    Attributes:
+        take_s, callback_s: how long take and callback lasted.
+        done_at_s: when the callback returned.
+        age_s: from its stamp to that moment.
+    """
 
     take_s: float
     callback_s: float
     done_at_s: float
+    age_s: float
 
 
 @dataclass
@@ -146,8 +153,9 @@ class Probes:
 
     def _note_callback(self, kind: str, take_s: float, begin_s: float) -> None:
         end_s = time.perf_counter()
-        if self._stamp_ns is not None:
-            self._received[self._stamp_ns] = Received(take_s, end_s - begin_s, end_s)
+        if (stamp := self._stamp_ns) is not None:
+            age_s = (time.time_ns() - stamp) / 1e9
+            self._received[stamp] = Received(take_s, end_s - begin_s, end_s, age_s)
         if self._is_measuring:
             self._callbacks_s[kind].append(end_s - begin_s)
 

@@ -30,6 +30,26 @@ SUBSCRIBED_RELIABLY = [
     for word in ("-p", f"qos_overrides.{topic}.subscription.reliability:=reliable")
 ]
 
+PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
+<dds xmlns="http://www.eprosima.com"><profiles>
+  <transport_descriptors>
+    <transport_descriptor>
+      <transport_id>memory</transport_id><type>SHM</type><segment_size>{bytes}</segment_size>
+    </transport_descriptor>
+    <transport_descriptor>
+      <transport_id>network</transport_id><type>UDPv4</type>
+    </transport_descriptor>
+  </transport_descriptors>
+  <participant profile_name="large_messages" is_default_profile="true"><rtps>
+    <userTransports>
+      <transport_id>memory</transport_id><transport_id>network</transport_id>
+    </userTransports>
+    <useBuiltinTransports>false</useBuiltinTransports>
+  </rtps></participant>
+</profiles></dds>
+"""
+"""Of Fast DDS: its own transports, but a segment of shared memory that holds whole messages."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -44,6 +64,8 @@ class Scenario:
         outputs: the topics that are subscribed to.
         processing_area: pixels at model size.
         device: the parameter.
+        segment_mb: shared memory that each process sends from, in 2^20 bytes; None is the
+            middleware's own choice (half a megabyte).
         is_timing: whether times are taken; else memory alone.
     """
 
@@ -57,6 +79,7 @@ class Scenario:
     outputs: tuple[str, ...] = DEFAULT_OUTPUTS
     processing_area: int = 1024 * 768
     device: str = "cpu"
+    segment_mb: int | None = None
     is_timing: bool = True
 
     @property
@@ -109,6 +132,12 @@ def run(scenario: Scenario) -> Recorded:
 
 def _start(scenario: Scenario, folder: Path, children: list[Child]) -> list[Child]:
     environment = domain_environment(free_domain_id())
+    if scenario.segment_mb is not None:
+        profile = folder / "profile.xml"
+        profile.write_text(PROFILE.format(bytes=scenario.segment_mb * 2**20))
+        # The second is what it is called from Fast DDS 3 on.
+        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+            environment[name] = str(profile)
     paths = [str(ROOT / "benchmarks"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     settings = {

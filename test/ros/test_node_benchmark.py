@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+LATER_NS = 100_000_000
 
 
 @pytest.fixture
@@ -69,12 +70,17 @@ def recorded(benchmark, **changes):
             "publish_s": {topics[0]: 0.001, topics[1]: 0.004},
             "stages_s": {"decode": 0.002, "model": 0.9, "sample": 0.9, "publish": 0.006},
         }
-        for stamp, begin_s in ((0, 1.0), (100, 2.0))
+        for stamp, begin_s in ((0, 1.0), (LATER_NS, 2.0))
     ]
     node = {
         "received": {
-            str(stamp): {"take_s": 0.003, "callback_s": 0.001, "done_at_s": done_s}
-            for stamp, done_s in ((0, 0.9), (100, 1.9))
+            str(stamp): {
+                "take_s": 0.003,
+                "callback_s": 0.001,
+                "done_at_s": done_s,
+                "age_s": 0.005,
+            }
+            for stamp, done_s in ((0, 0.9), (LATER_NS, 1.9))
         },
         "worked": worked,
         "callbacks_s": {"subscription": [0.001, 0.002], "timer": []},
@@ -82,7 +88,7 @@ def recorded(benchmark, **changes):
         "resources": [{"threads": 3, "descriptors": 9}, {"threads": 4, "descriptors": 9}],
     }
     node.update(changes)
-    arrivals = {topic: [(0, 0.020), (100, 0.020)] for topic in topics}
+    arrivals = {topic: [(0, 0.020), (LATER_NS, 0.020)] for topic in topics}
     run = benchmark("node_run")
     scenario = run.Scenario(64, 48, 30.0, 0.0, frames=2, warm_up=0, outputs=topics)
     return run.Recorded(scenario, node, arrivals)
@@ -96,11 +102,12 @@ def test_stages_are_all_of_the_work_outside_the_networks(benchmark):
     assert times.stages["build messages"] == pytest.approx([1.0, 1.0])
     assert times.end_to_end == pytest.approx([20.0, 20.0])
     assert (times.not_newest, times.delivered_share) == (0, 1.0)
+    assert times.received_share == pytest.approx(1 / 3)  # At 30 Hz three should have come.
 
 
 def test_a_frame_begun_while_a_newer_one_lay_there_is_counted(benchmark):
     record = recorded(benchmark)
-    record.node["received"]["100"]["done_at_s"] = 0.95
+    record.node["received"][str(LATER_NS)]["done_at_s"] = 0.95
     assert benchmark("node_measured").times_of(record).not_newest == 1
 
 
@@ -115,4 +122,4 @@ def test_messages_that_did_not_arrive_are_counted(benchmark):
 def test_growth_is_of_settled_memory(benchmark):
     rss_mb = [100.0] * 99 + [500.0] + [104.0] * 100
     growth = benchmark("node_measured").growth_of(recorded(benchmark, rss_mb=rss_mb))
-    assert growth == {"rss_mb": 4.0, "threads": 1.0, "descriptors": 0.0}
+    assert growth == {"rss_growth_mb": 4.0, "threads_growth": 1.0, "descriptors_growth": 0.0}
