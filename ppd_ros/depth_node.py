@@ -24,12 +24,11 @@ from ppd_ros.anchors import check_model
 from ppd_ros.batches import BatchProcessor, Job, Pipeline
 from ppd_ros.camera import Camera, check_topics
 from ppd_ros.health import CameraHealth, HealthReporter, NodeHealth
-from ppd_ros.memory import keep_freed_memory
 from ppd_ros.metres import MakeAligner
 from ppd_ros.model_parameters import ModelSettings, model_settings
 from ppd_ros.output_parameters import topic_settings
 from ppd_ros.process import leave, run_node
-from ppd_ros.transitions import refuse_illegal_transitions, reported
+from ppd_ros.transitions import refuse_illegal_transitions, release_state_machine, reported
 from ppd_ros.worker import POLL_S, Abandoned, Worker, call_abandonable
 
 CLOSE_S = 1.0
@@ -197,6 +196,11 @@ class DepthNode(LifecycleNode):
         with contextlib.suppress(RuntimeError):  # A lifecycle manager has shut it down before.
             self.trigger_shutdown()
 
+    def destroy_node(self) -> None:
+        """See `rclpy.node.Node`; after `close`."""
+        super().destroy_node()
+        release_state_machine(self)
+
     def _autostart(self) -> None:
         try:
             if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
@@ -298,7 +302,6 @@ class DepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the node until SIGINT or SIGTERM, and end the process: status 0 after either."""
-    keep_freed_memory()
     leave(run_node(lambda is_ending: DepthNode(is_ending=is_ending), args))
 
 

@@ -16,6 +16,8 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from ppd_ros.memory import keep_freed_memory
+from ppd_ros.middleware import make_room
 from ppd_ros.worker import threads_alive
 
 SPIN_S = 0.1
@@ -78,6 +80,8 @@ def run_node(
         callback raised. Give it to `leave`, if a thread of `ppd_ros.worker` may be left.
     """
     signals = StopSignals()
+    keep_freed_memory()
+    make_room()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # A slip after --ros-args, a parameter file that is not there.

@@ -1,4 +1,4 @@
-"""What rclpy's lifecycle leaves out: errors of transitions are said, illegal requests refused."""
+"""What rclpy's lifecycle leaves out: errors are said, illegal requests refused, the end is one."""
 
 from __future__ import annotations
 
@@ -39,3 +39,12 @@ def refuse_illegal_transitions(node: LifecycleNode) -> None:
             return response
 
     service.callback = answer
+
+
+def release_state_machine(node: LifecycleNode) -> None:
+    """Let go of what rclpy's destroy_node leaves behind; to be called after it.
+
+    The state machine holds the node's handle, and with it the DDS participant and its shared
+    memory, which would outlive the process.
+    """
+    node._state_machine = None
