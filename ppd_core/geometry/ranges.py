@@ -45,6 +45,7 @@ def limit_range(
             f"sky_mask must be of depth's size {tuple(depth.shape)}, got {tuple(sky_mask.shape)}"
         )
     limited = F.threshold(depth, 0, torch.nan)
-    limited = torch.where(limited < min_m, -torch.inf, limited)
+    if min_m > 0:  # else there is nothing nearer
+        limited = torch.where(limited < min_m, -torch.inf, limited)
     limited = torch.where(limited > max_m, torch.inf, limited)
     return limited if sky_mask is None else torch.where(sky_mask, torch.inf, limited)
