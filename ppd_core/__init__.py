@@ -10,10 +10,11 @@ from ppd_core.alignment.aligner import FrameAligner
 from ppd_core.alignment.anchors import depth_anchors, point_anchors
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.config import PRESETS, PipelineConfig, preset
+from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.cloud import write_ply
 from ppd_core.image_files import read_image
 from ppd_core.pipeline import DepthPipeline
-from ppd_core.types import Alignment, AlignmentError, DepthResult, Intrinsics
+from ppd_core.types import Alignment, AlignmentError, Intrinsics
 from ppd_core.version import __version__
 from ppd_core.weights import WeightsError
 

@@ -22,6 +22,7 @@ from ppd_core.config import (
     config_to_json,
     preset,
 )
+from ppd_core.depth_result import DepthResult
 from ppd_core.device import StageClock, resolve_device, resolve_dtype
 from ppd_core.flow import timestep_grid, velocity_from_x_0
 from ppd_core.frame import Aligner, Frame, frames_of
@@ -31,12 +32,7 @@ from ppd_core.models.moge2 import MoGe2, MoGe2Features, MoGe2Geometry
 from ppd_core.models.semantics import prepare_image
 from ppd_core.preprocess import model_size, preprocess
 from ppd_core.sampler import sample
-from ppd_core.types import (
-    AlignedDepth,
-    Alignment,
-    DepthResult,
-    Intrinsics,
-)
+from ppd_core.types import AlignedDepth, Alignment, Intrinsics
 
 
 class DepthPipeline:

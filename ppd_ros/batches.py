@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from ppd_core.depth_result import DepthResult
 from ppd_core.pipeline import Aligner
-from ppd_core.types import DepthResult, Intrinsics
+from ppd_core.types import Intrinsics
 from ppd_ros.frames import FrameProcessor
 from ppd_ros.parameters import AREA_BOUNDS, Effort
 from ppd_ros.requests import Request, WaitingFrame

@@ -15,8 +15,9 @@ from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.aligner import Evidence, FrameAligner
 from ppd_core.alignment.anchors import check_unit, depth_anchors
 from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.depth_result import DepthResult
 from ppd_core.evaluation.metric_depth import MetricErrors, flying_share, metric_errors
-from ppd_core.types import Alignment, AlignmentError, DepthResult
+from ppd_core.types import Alignment, AlignmentError
 from ppd_ros.tiles import sheet, titled
 from ppd_ros.truth_panels import Comparison
 

@@ -10,10 +10,11 @@ import torch
 from sensor_msgs.msg import PointCloud2
 from torch import Tensor
 
+from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.ranges import limit_range
 from ppd_core.image_files import depth_preview
-from ppd_core.types import RELATIVE_CLOUD_OFFSET, DepthResult
+from ppd_core.types import RELATIVE_CLOUD_OFFSET
 from ppd_ros import conversions
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.compressed_depth import image_to_compressed_depth

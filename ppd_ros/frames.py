@@ -12,7 +12,8 @@ from rclpy.publisher import Publisher
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 
-from ppd_core.types import RELATIVE_CLOUD_OFFSET, DepthResult
+from ppd_core.depth_result import DepthResult
+from ppd_core.types import RELATIVE_CLOUD_OFFSET
 from ppd_ros.camera_topics import CameraTopics
 from ppd_ros.compressed_images import compressed_to_rgb
 from ppd_ros.diagnostics import FrameStatistics, Throttle

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from rclpy.time import Time
 
+from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.cloud import write_ply
 from ppd_core.geometry.render import render_cloud
 from ppd_core.image_files import depth_preview, write_png
-from ppd_core.types import Alignment, DepthResult
+from ppd_core.types import Alignment
 from ppd_ros import four_views, truth_panels
 from ppd_ros.calibration import intrinsics_from_info
 from ppd_ros.conversions import cloud_to_points, image_to_depth

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from ppd_core.cli.inputs import Input
+from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.cloud import METRIC_COMMENT, write_ply
 from ppd_core.geometry.render import render_cloud
 from ppd_core.image_files import (
@@ -22,7 +23,7 @@ from ppd_core.image_files import (
     write_depth_png16,
     write_png,
 )
-from ppd_core.types import RELATIVE_CLOUD_OFFSET, DepthResult, Intrinsics
+from ppd_core.types import RELATIVE_CLOUD_OFFSET, Intrinsics
 from ppd_core.video import Video
 
 if TYPE_CHECKING:

@@ -121,7 +121,8 @@ class FakePipeline:
     def _result(self, image, alignment):
         import torch
 
-        from ppd_core.types import AlignedDepth, DepthResult
+        from ppd_core.depth_result import DepthResult
+        from ppd_core.types import AlignedDepth
 
         height, width = image.shape[:2]
         relative = torch.linspace(0, 1, width).repeat(height, 1)

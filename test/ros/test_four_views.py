@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ppd_core.alignment.affine import alignment_from_range
-from ppd_core.types import DepthResult, Intrinsics
+from ppd_core.depth_result import DepthResult
+from ppd_core.types import Intrinsics
 from ppd_ros import four_views, truth_panels
 from ppd_ros.four_views import CONSTANT, GLOBAL, LOCAL, SENSOR, difference, draw_views, make_views
 from ppd_ros.truth_panels import compare

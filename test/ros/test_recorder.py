@@ -10,8 +10,9 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from ppd_core.alignment.affine import alignment_from_range
+from ppd_core.depth_result import DepthResult
 from ppd_core.image_files import read_image
-from ppd_core.types import DepthResult, Intrinsics
+from ppd_core.types import Intrinsics
 from ppd_ros.calibration import intrinsics_to_info
 from ppd_ros.conversions import depth_to_image, depth_to_image_mm, points_to_cloud, rgb_to_image
 from ppd_ros.recorded_files import Frame, write_against_truth, write_frame, write_views
