@@ -238,7 +238,7 @@ def _open_gl(width: int, height: int) -> Any:
     """
     if sys.platform.startswith("linux"):
         # MuJoCo's own default is a window, which servers and containers do not have.
-        os.environ.setdefault("MUJOCO_GL", "egl")
+        os.environ["MUJOCO_GL"] = os.environ.get("MUJOCO_GL") or "egl"
         # Mesa and PyTorch's compiler each bring an LLVM. With Mesa's loaded first, loading the
         # other, as any torch optimizer does, ends the process with a segmentation fault.
         with suppress(ImportError):
