@@ -9,11 +9,12 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from ppd_core.config import PreprocessConfig
 from ppd_core.depth_result import DepthResult
 from ppd_core.pipeline import Aligner
 from ppd_core.types import Intrinsics
 from ppd_ros.frames import FrameProcessor
-from ppd_ros.parameters import AREA_BOUNDS, Effort
+from ppd_ros.parameters import MIN_AREA, Effort
 from ppd_ros.requests import Request, WaitingFrame
 
 STOP_TEXT = (
@@ -62,6 +63,8 @@ class BatchProcessor:
         self._pipeline = pipeline
         self._warn = warn
         self._on_stop = on_stop
+        self._own_area = own_area(pipeline)
+        self._fits_batches = True
         self._fitting_area: dict[int, int] = {}
 
     def process(self, jobs: list[Job]) -> None:
@@ -71,14 +74,14 @@ class BatchProcessor:
             try:
                 request = frames.prepare(frame)
             except Exception as error:
-                frames.report(frame, error)
+                self._report(frames, frame, error)
                 continue
             if request is None:
                 continue
             if request.needs_inference:
                 groups.setdefault(request.effort, []).append((frames, request))
             else:
-                _finish((frames, request), None, request.ready_s)
+                self._finish((frames, request), None, request.ready_s)
         for effort, group in groups.items():
             self._estimate(group, effort)
 
@@ -94,36 +97,60 @@ class BatchProcessor:
                 self._estimate([ready], effort)  # One must not spoil the others.
         except Exception as error:
             for frames, request in group:
-                frames.report(request.frame, error)
-            if isinstance(error, OutOfMemory):
-                self._on_stop(STOP_TEXT)
+                self._report(frames, request.frame, error)
         else:
             done_s = time.perf_counter()
             for ready, result in zip(group, results, strict=True):
-                _finish(ready, result, done_s)
+                self._finish(ready, result, done_s)
+
+    def _finish(self, ready: Ready, result: DepthResult | None, done_s: float) -> None:
+        frames, request = ready
+        try:
+            frames.finish(request, result, done_s)
+        except Exception as error:
+            self._report(frames, request.frame, error)
+
+    def _report(self, frames: FrameProcessor, frame: WaitingFrame, error: Exception) -> None:
+        frames.report(frame, error)
+        if is_out_of_memory(error):
+            self._on_stop(STOP_TEXT)
 
     def _results(self, requests: list[Request], effort: Effort) -> list[DepthResult]:
-        """Of one call of the model, or of several smaller ones where memory is not enough.
+        """Of one call of the model, or of one for each frame where memory is not enough.
 
         Raises:
-            OutOfMemory: nor is it for those, or they are not wanted.
+            OutOfMemory: nor is it for those, or a smaller area is not wanted.
         """
-        wanted_area = effort.preprocess.processing_area
-        area = self._fitting_area.get(wanted_area, wanted_area)
-        if (results := self._tried(requests, effort, area)) is not None:
-            return results
-        smaller = max(area // 2, AREA_BOUNDS[0])
-        if not requests[0].settings.is_shrinking or smaller == area:
+        if len(requests) > 1 and self._fits_batches:
+            if (results := self._tried(requests, effort, self._area(effort))) is not None:
+                return results
+            self._fits_batches = False
+            self._warn(
+                f"the device's memory is not enough for {len(requests)} frames at once: from now "
+                "on they go through the model one after the other"
+            )
+        return [self._single(request, effort) for request in requests]
+
+    def _single(self, request: Request, effort: Effort) -> DepthResult:
+        area = self._area(effort)
+        if (results := self._tried([request], effort, area)) is not None:
+            return results[0]
+        smaller = max(area // 2, MIN_AREA)
+        if not request.settings.is_shrinking or smaller == area:
             raise OutOfMemory(STOP_TEXT)
-        self._fitting_area[wanted_area] = smaller
+        self._fitting_area[effort.processing_area] = smaller
         self._warn(
             f"the device's memory is not enough for processing_area {area}: from now on it is "
             f"{smaller} (on_oom is shrink)"
         )
-        singles = [self._tried([request], effort, smaller) for request in requests]
-        if any(single is None for single in singles):
+        if (results := self._tried([request], effort, smaller)) is None:
             raise OutOfMemory(STOP_TEXT)
-        return [single[0] for single in singles if single is not None]
+        return results[0]
+
+    def _area(self, effort: Effort) -> int:
+        """The pixels that the model works at: what is wanted, or what was found to fit."""
+        wanted = effort.processing_area
+        return self._fitting_area.get(wanted, wanted or self._own_area)
 
     def _tried(
         self, requests: list[Request], effort: Effort, area: int
@@ -134,7 +161,7 @@ class BatchProcessor:
                 [request.rgb for request in requests],
                 intrinsics=[request.intrinsics for request in requests],
                 alignments=[request.aligner for request in requests],
-                num_steps=effort.sampler.num_steps,
+                num_steps=effort.num_steps,
                 processing_area=area,
             )
         except (RuntimeError, MemoryError) as error:
@@ -146,17 +173,15 @@ class BatchProcessor:
         return None
 
 
-def _finish(ready: Ready, result: DepthResult | None, done_s: float) -> None:
-    frames, request = ready
-    try:
-        frames.finish(request, result, done_s)
-    except Exception as error:
-        frames.report(request.frame, error)
+def own_area(pipeline: Pipeline) -> int:
+    """Pixels at which a model works when nothing else is asked of it."""
+    config = getattr(pipeline, "config", None)
+    return (config.preprocess if config else PreprocessConfig()).processing_area
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error of the model says that memory is not enough."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    if isinstance(error, (MemoryError, OutOfMemory, torch.OutOfMemoryError)):
         return True
     # The CPU's allocator has no type of its own.
     return "DefaultCPUAllocator" in str(error) or "out of memory" in str(error)

@@ -8,7 +8,6 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
-from ppd_core.geometry.rectify import IDENTITY
 from ppd_core.types import Intrinsics
 
 
@@ -71,28 +70,26 @@ def info_for_image(info: CameraInfo, header: Header, width: int, height: int) ->
 
 
 def rectified_info(info: CameraInfo) -> CameraInfo:
-    """The calibration of the same camera's rectified image; a new message.
+    """The calibration of the same camera without its distortion; a new message.
+
+    The camera is not turned: R of a stereo pair is left out, for points are to lie in the frame
+    that the image is of, and a sensor's depth is registered to it as it is.
 
     Args:
         info: from `info_for_image`: roi and binning are applied already.
 
     Returns:
-        K and P are those of P, without distortion and without rotation. A P that nobody filled is
-        taken to be K.
+        Focal lengths and centre of P, or of K where nobody filled P.
     """
     result = copy.copy(info)
-    projection = np.reshape(info.p, (3, 4)).copy()
-    if not projection.any():
-        projection[:, :3] = np.reshape(info.k, (3, 3))
-    result.k, result.p = projection[:, :3].ravel(), projection.ravel()
+    camera = np.reshape(info.p, (3, 4))[:, :3]
+    if not camera.any():
+        camera = np.reshape(info.k, (3, 3))
+    result.k = camera.ravel()
+    result.p = np.hstack([camera, np.zeros((3, 1))]).ravel()
     result.r = np.eye(3).ravel()
     result.distortion_model, result.d = "plumb_bob", [0.0] * 5
     return result
-
-
-def rotation_of(info: CameraInfo) -> tuple[float, ...]:
-    """R of a calibration, 3 x 3 by rows: from the raw camera's axes to the rectified one's."""
-    return tuple(float(value) for value in info.r) if any(info.r) else IDENTITY
 
 
 def intrinsics_to_info(intrinsics: Intrinsics, header: Header) -> CameraInfo:

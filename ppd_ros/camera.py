@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.batches import Job
-from ppd_ros.camera_topics import CameraTopics
+from ppd_ros.camera_topics import LIDAR, CameraTopics
 from ppd_ros.diagnostics import AlignmentStatistics, FrameStatistics
 from ppd_ros.estimate_once import EstimateOnce
 from ppd_ros.frames import FrameProcessor
@@ -25,6 +26,7 @@ from ppd_ros.parameters import FrameSettings
 from ppd_ros.requests import WaitingFrame
 from ppd_ros.silence import SilenceWatch
 from ppd_ros.topics import Input
+from ppd_ros.views import KEPT_INFOS
 from ppd_ros.worker import Worker
 
 BACKWARDS_S = 1.0
@@ -60,6 +62,8 @@ class Camera:
         self._worker: Worker[Job] | None = None
         self._watch: SilenceWatch | None = None
         self._pacer = Pacer()
+        # Longer than it is listened to: a calibration may come once and never again.
+        self._infos: deque[CameraInfo] = deque(maxlen=KEPT_INFOS)
         self._last_ns = 0
         self._num_asked = 0
         self._once = EstimateOnce(node, self.topics.private("estimate_once"), self._why_not)
@@ -67,7 +71,8 @@ class Camera:
     @property
     def read_topics(self) -> set[str]:
         """What it may subscribe to, with namespace, remapped."""
-        names = (self.topics.image, self.topics.depth_in)
+        topics = self.topics
+        names = (topics.image, topics.camera_info, topics.depth_in, LIDAR)
         return {self._node.resolve_topic_name(name) for name in names}
 
     def offer(self, settings: TopicSettings) -> None:
@@ -102,7 +107,7 @@ class Camera:
             node, topics, settings.alignment, self.alignment_statistics, make_aligner
         )
         self.frames = FrameProcessor(
-            node, topics, self.outputs, settings, self.metres, self.statistics
+            node, topics, self.outputs, settings, self.metres, self.statistics, self._infos
         )
         self._worker = worker
         self._last_ns = 0
@@ -169,10 +174,11 @@ class Camera:
         self.statistics.count("in")
         self._follow_time(Time.from_msg(image.header.stamp).nanoseconds)
         if (request := self._once.take()) is not None:
-            # A slot of its own: nothing that comes later takes its place.
+            # A group of its own: nothing that comes later takes its place, or its memory.
             self._num_asked += 1
-            slot = f"{self.topics.name} {self._num_asked}"
-            self._worker.put((self.frames, WaitingFrame(image, request)), slot)
+            group = f"{self.topics.name} {self._num_asked}"
+            self.frames.expect(image)
+            self._worker.put((self.frames, WaitingFrame(image, request)), group=group)
             return
         settings = self.frames.settings
         if not settings.is_streaming or not self._pacer.is_due(
@@ -183,8 +189,7 @@ class Camera:
             self.statistics.count("replaced")
 
     def _on_camera_info(self, info: CameraInfo) -> None:
-        if self.frames is not None:
-            self.frames.calibrations.infos.append(info)
+        self._infos.append(info)
 
     def _follow_time(self, stamp_ns: int) -> None:
         """Begin anew where the stamps do."""

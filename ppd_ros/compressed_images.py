@@ -103,7 +103,7 @@ def _pixels_of(image: PIL.Image.Image) -> np.ndarray:
         return cv2.convertScaleAbs(np.asarray(image).astype(np.uint16), alpha=1 / 257)
     if image.mode in ("L", "LA", "1"):
         return np.asarray(image.convert("L"))
-    return np.asarray(image.convert("RGB"))
+    return np.array(image.convert("RGB"))  # a copy, for others may write
 
 
 def _mosaic_pattern(text: str) -> str | None:

@@ -217,8 +217,9 @@ class DepthNode(LifecycleNode):
         """Undo `on_activate`; False when the worker's thread was left to its long call."""
         for camera in self.cameras:
             camera.stop_listening()
-        if self._worker is not None:
-            self._worker.stop()
+        left = self._worker.stop() if self._worker is not None else []
+        for frames, frame in left:
+            frames.leave(frame, "the node was deactivated before it was its turn")
         for camera in self.cameras:
             camera.release()  # A frame that waits for a sensor must not keep us.
         if self._worker is None:

@@ -32,6 +32,7 @@ class EstimateOnce:
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(WAIT_S, self._give_up, clock=clock)
         self._timer.cancel()
+        self._answered = node.create_guard_condition(lambda: None)
         # Of its own: a request that waits must not keep the node's other callbacks from running.
         group = ReentrantCallbackGroup()
         node.create_service(Trigger, service, self._on_request, callback_group=group)
@@ -56,6 +57,8 @@ class EstimateOnce:
             return response
         if self._waiting is None:
             self._waiting = Future()
+            # The answer comes from another thread, for which the one that spins does not wake.
+            self._waiting.add_done_callback(lambda _: self._answered.trigger())
             self._timer.reset()
         response.success, response.message = await self._waiting
         return response

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ppd_core.depth_result import DepthResult
 from ppd_core.types import RELATIVE_CLOUD_OFFSET
@@ -44,6 +45,7 @@ class FrameProcessor:
         settings: how to treat a frame; may be replaced at any time.
         metres: ties depth to metres, by settings of its own.
         statistics: where frames and durations are counted.
+        infos: the newest calibrations; see `views.Calibrations`.
 
     Attributes:
         calibrations: what is known of the camera.
@@ -57,16 +59,21 @@ class FrameProcessor:
         settings: FrameSettings,
         metres: Metres,
         statistics: FrameStatistics,
+        infos: deque[CameraInfo],
     ) -> None:
         self.settings = settings
         self._node = node
         self._outputs = outputs
         self._metres = metres
         self._statistics = statistics
-        self.calibrations = Calibrations(node, topics, self._warn)
+        self.calibrations = Calibrations(node, topics, infos, self._warn)
         self._image_topic = node.resolve_topic_name(topics.image)
         self._warnings = Throttle(WARNING_PERIOD_S)
         self._reminders = Throttle(REMINDER_PERIOD_S)
+
+    def expect(self, image: Image | CompressedImage) -> None:
+        """Say that an image will be worked on, though not yet."""
+        self._metres.expect(self._metres.ties, image.header)
 
     def prepare(self, frame: WaitingFrame) -> Request | None:
         """Check and convert an image; None where that was the end of it."""
@@ -119,6 +126,11 @@ class FrameProcessor:
         if words := self._warnings.passes("failed", f"a frame failed:\n{text}"):
             self._node.get_logger().error(words)
         self._close(frame, "failed", f"{type(error).__name__}: {error}")
+
+    def leave(self, frame: WaitingFrame, why: str) -> None:
+        """Say to whoever asked for a frame that it is not worked on."""
+        if frame.once is not None:
+            answer(frame.once, False, why)
 
     def remind_of_units(self) -> None:
         """Say now and then that depth is not in metres, while it is not meant to be."""

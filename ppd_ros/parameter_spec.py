@@ -58,12 +58,18 @@ class ParameterSpec:
         The word nan, where YAML reads a number; no names, where it reads [] as nothing at all.
         """
         if isinstance(self.default, tuple):
-            return tuple(value or ())
+            if value is None:
+                return ()
+            return tuple(value) if isinstance(value, (list, tuple)) else value
         is_number = isinstance(value, float) and math.isnan(value)
         return NAN if is_number and NAN in self.choices else value
 
     def check(self, value: Any) -> None:
         """Raise ValueError unless `value` is within bounds and choices."""
+        if isinstance(self.default, tuple) and not (
+            isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+        ):
+            raise ValueError(f"{self.name} must be a list of names, got {value!r}")
         if self.choices and value not in self.choices:
             raise ValueError(
                 f"{self.name} must be one of {', '.join(self.choices)}, got {value!r}"

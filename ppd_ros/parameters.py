@@ -14,19 +14,19 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ppd_core.config import COARSE_PATCH_PX, PRESETS, PreprocessConfig, SamplerConfig
+from ppd_core.config import COARSE_PATCH_PX, PreprocessConfig, SamplerConfig
 from ppd_ros import alignment_parameters, model_parameters, output_parameters
 from ppd_ros.alignment_parameters import AlignmentSettings, alignment_settings
-from ppd_ros.model_parameters import DEFAULT_MODEL
 from ppd_ros.output_parameters import (
     OutputSettings,
     output_settings,
 )
 from ppd_ros.parameter_spec import ParameterSpec
 
-AREA_BOUNDS = (COARSE_PATCH_PX**2, 16_000_000)
-AREAS = ("processing_area", "quality.processing_area")
-"""Parameters whose default is what the model was made for."""
+MIN_AREA = COARSE_PATCH_PX**2
+MAX_AREA = 16_000_000
+OWN_AREA = 0
+"""Stands for the processing_area that the model was made for."""
 QUALITY_STEPS = 20
 """Beyond it the sampled depth hardly changes; published figures stop at 50."""
 IMAGE_TRANSPORTS = {
@@ -35,7 +35,7 @@ IMAGE_TRANSPORTS = {
 }
 ON_OOM = {
     "stop": "the node goes back to inactive and says why",
-    "shrink": "the frame is tried once more at half the processing_area, which then stays",
+    "shrink": "it is tried once more at half the processing_area, which then stays",
 }
 
 SPECS = (
@@ -56,10 +56,10 @@ SPECS = (
     ),
     ParameterSpec(
         "processing_area",
-        PreprocessConfig().processing_area,
-        "Pixels at which the model works, keeping the image's proportions. Default: "
-        "what the preset was made for.",
-        bounds=AREA_BOUNDS,
+        OWN_AREA,
+        f"Pixels at which the model works, keeping the image's proportions, {MIN_AREA} at least; "
+        "0: what the model was made for.",
+        bounds=(OWN_AREA, MAX_AREA),
     ),
     ParameterSpec(
         "quality.num_steps",
@@ -69,10 +69,10 @@ SPECS = (
     ),
     ParameterSpec(
         "quality.processing_area",
-        PreprocessConfig().processing_area,
-        "Pixels at which the model works on a frame that ~/estimate_once asks for. Default: what "
-        "the preset was made for.",
-        bounds=AREA_BOUNDS,
+        OWN_AREA,
+        "Pixels at which the model works on a frame that ~/estimate_once asks for; 0: what it was "
+        "made for.",
+        bounds=(OWN_AREA, MAX_AREA),
     ),
     ParameterSpec(
         "streaming",
@@ -89,7 +89,7 @@ SPECS = (
     ParameterSpec(
         "on_oom",
         "stop",
-        "When the device's memory is not enough; "
+        "When the device's memory is not enough for a frame; "
         + "; ".join(f"{name}: {what}" for name, what in ON_OOM.items())
         + ".",
         choices=tuple(ON_OOM),
@@ -98,7 +98,8 @@ SPECS = (
         "rectify",
         False,
         "Take the lens distortion out of the image first, and everything published is of the "
-        "rectified camera; off: points lie on the rays of the distorted one. Both are exact.",
+        "camera without it, which is not turned; off: points lie on the rays of the lens. Both "
+        "are exact.",
     ),
     *alignment_parameters.SPECS,
     *(spec for spec in output_parameters.SPECS if not spec.is_fixed_by_configure),
@@ -132,10 +133,15 @@ SPECS = (
 
 @dataclass(frozen=True)
 class Effort:
-    """What the model spends on a frame."""
+    """What the model spends on a frame; `OWN_AREA` is what it was made for."""
 
-    sampler: SamplerConfig
-    preprocess: PreprocessConfig
+    num_steps: int
+    processing_area: int
+
+    def __post_init__(self) -> None:
+        SamplerConfig(num_steps=self.num_steps)
+        if self.processing_area != OWN_AREA:
+            PreprocessConfig(processing_area=self.processing_area)
 
 
 @dataclass(frozen=True)
@@ -176,13 +182,11 @@ def declare(node: Node) -> FrameSettings:
         ValueError: a given value is not usable for another reason.
     """
     for spec in SPECS:
-        default = spec.default
-        if spec.name in AREAS:
-            default = _own_area(node.get_parameter("model").value)
-        node.declare_parameter(spec.name, default, spec.descriptor())
+        node.declare_parameter(spec.name, spec.default, spec.descriptor())
     values = current_values(node)
+    settings = frame_settings(values)
     camera_names(values)
-    return frame_settings(values)
+    return settings
 
 
 def current_values(node: Node) -> dict[str, Any]:
@@ -227,10 +231,7 @@ def frame_settings(values: Mapping[str, Any]) -> FrameSettings:
 
 
 def _effort(values: Mapping[str, Any], prefix: str) -> Effort:
-    return Effort(
-        SamplerConfig(num_steps=values[f"{prefix}num_steps"]),
-        PreprocessConfig(processing_area=values[f"{prefix}processing_area"]),
-    )
+    return Effort(values[f"{prefix}num_steps"], values[f"{prefix}processing_area"])
 
 
 def changed_settings(
@@ -256,11 +257,6 @@ def changed_settings(
             raise ValueError(f"{spec.name} can change only while unconfigured: clean up first")
         values[spec.name] = value
     return frame_settings(values)
-
-
-def _own_area(model: str) -> int:
-    """The area that a preset was made for; that of the published models for a checkpoint."""
-    return PRESETS.get(model, PRESETS[DEFAULT_MODEL]).preprocess.processing_area
 
 
 def _check(values: Mapping[str, Any]) -> None:

@@ -20,6 +20,8 @@ from ppd_ros.memory import keep_freed_memory
 from ppd_ros.middleware import make_room
 from ppd_ros.worker import threads_alive
 
+LAST_SPINS = 5
+"""How many callbacks are still run when a node was closed: answers to those who wait for one."""
 SPIN_S = 0.1
 """How long a signal may wait until the spinning thread looks at it."""
 
@@ -103,6 +105,8 @@ def run_node(
     if node is not None:
         node.close()
     if node is not None and not threads_alive():
+        for _ in range(LAST_SPINS):
+            executor.spin_once(timeout_sec=0)
         executor.shutdown()
         node.destroy_node()
     rclpy.shutdown()

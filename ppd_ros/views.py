@@ -48,14 +48,18 @@ class Calibrations:
     Args:
         node: whose topics and log are used.
         topics: of the camera.
+        infos: the newest `KEPT_INFOS`; more may come from another thread. They are never changed.
         warn: says a text in the log, now and then for each key.
-
-    Attributes:
-        infos: append to it, from any thread. The messages are never changed.
     """
 
-    def __init__(self, node: Node, topics: CameraTopics, warn: Callable[[str, str], None]) -> None:
-        self.infos: deque[CameraInfo] = deque(maxlen=KEPT_INFOS)
+    def __init__(
+        self,
+        node: Node,
+        topics: CameraTopics,
+        infos: deque[CameraInfo],
+        warn: Callable[[str, str], None],
+    ) -> None:
+        self.infos = infos
         self._node = node
         self._warn = warn
         self._image_topic = node.resolve_topic_name(topics.image)
@@ -130,4 +134,4 @@ def _rectified(raw: Intrinsics, info: CameraInfo) -> View:
     """The view of the same camera's rectified image."""
     ideal_info = calibration.rectified_info(info)
     ideal = calibration.intrinsics_from_info(ideal_info, raw.width, raw.height)
-    return View(ideal, ideal_info, rectification(raw, ideal, calibration.rotation_of(info)))
+    return View(ideal, ideal_info, rectification(raw, ideal))

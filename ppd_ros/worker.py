@@ -27,7 +27,8 @@ class Worker(Generic[Frame]):
     worker lives once: `start`, any number of `put`, `stop`, `join`.
 
     Args:
-        job: called in the thread with all frames that wait, those that wait longest first.
+        job: called in the thread with the frames of one group, the one whose turn it is: that of
+            the frame that waits longest. The others go on waiting, and may be replaced.
         on_error: called in the thread with the exception that a job ended with; the worker goes
             on with the next frames.
         name: of the thread, after `THREAD_PREFIX`.
@@ -43,7 +44,7 @@ class Worker(Generic[Frame]):
         self._job = job
         self._on_error = on_error
         self._changed = threading.Condition()
-        self._mailbox: dict[str, Frame] = {}
+        self._mailbox: dict[tuple[str, str], Frame] = {}
         self._is_stopping = False
         # A daemon: a job stuck in a driver must not keep a robot's process from ending.
         self._thread = threading.Thread(target=self._run, name=THREAD_PREFIX + name, daemon=True)
@@ -61,8 +62,13 @@ class Worker(Generic[Frame]):
         """
         self._thread.start()
 
-    def put(self, frame: Frame, slot: str = "") -> bool:
+    def put(self, frame: Frame, slot: str = "", *, group: str = "") -> bool:
         """Leave a frame in a slot of the mailbox and return at once.
+
+        Args:
+            frame: to be worked on.
+            slot: of the group; holds one frame.
+            group: the frames that may go to the job together.
 
         Returns:
             True when the frame replaced one that was still waiting there. After `stop` frames
@@ -71,17 +77,20 @@ class Worker(Generic[Frame]):
         with self._changed:
             if self._is_stopping:
                 return False
-            has_replaced = slot in self._mailbox
-            self._mailbox[slot] = frame
+            # Taken out first: a new frame has not waited as long as the one in its place.
+            has_replaced = self._mailbox.pop((group, slot), None) is not None
+            self._mailbox[group, slot] = frame
             self._changed.notify()
             return has_replaced
 
-    def stop(self) -> None:
-        """Ask the thread to end after the job in hand; a frame that waits is dropped."""
+    def stop(self) -> list[Frame]:
+        """Ask the thread to end after the job in hand; what still waits is given back."""
         with self._changed:
             self._is_stopping = True
+            left = list(self._mailbox.values())
             self._mailbox.clear()
             self._changed.notify()
+            return left
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end, at most `timeout_s` seconds; True when it has."""
@@ -94,8 +103,9 @@ class Worker(Generic[Frame]):
                 self._changed.wait_for(lambda: self._is_stopping or self._mailbox)
                 if self._is_stopping:
                     return
-                frames = list(self._mailbox.values())
-                self._mailbox.clear()
+                turn = next(iter(self._mailbox))[0]
+                keys = [key for key in self._mailbox if key[0] == turn]
+                frames = [self._mailbox.pop(key) for key in keys]
             try:
                 self._job(frames)
             except Exception as error:

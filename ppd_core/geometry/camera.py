@@ -16,6 +16,9 @@ from ppd_core.types import Intrinsics
 MAX_RESIDUAL_PX = 1e-2
 """A ray that does not come back to its pixel this closely is not a ray of the lens."""
 
+KEPT_CAMERAS = 16
+"""Of so many the tables are kept: those of one that is not cost far more than a frame may."""
+
 _BAND_PIXELS = 1 << 14  # cv2.projectPoints writes 30 numbers of Jacobian a point: stay in cache
 _ITERATIONS = 100
 _PIXEL_TOLERANCE = 1e-8
@@ -43,7 +46,7 @@ def ray_table(intrinsics: Intrinsics, device: str | torch.device = "cpu") -> Ten
     return _cached_table(intrinsics, str(torch.device(device)))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=KEPT_CAMERAS)
 def _cached_table(intrinsics: Intrinsics, device: str) -> Tensor:
     height, width = intrinsics.height, intrinsics.width
     table = np.ones((height, width, 3), np.float32)
@@ -141,7 +144,7 @@ def _project(intrinsics: Intrinsics, xy: np.ndarray, coefficients: np.ndarray) -
     return project(points, unmoved, unmoved, _camera_matrix(intrinsics), coefficients)[0]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=KEPT_CAMERAS)
 def _fold_radius(intrinsics: Intrinsics) -> float:
     """The ideal radius where the lens polynomial stops growing, or infinity.
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
-import torch
 
-from ppd_core.geometry.camera import project_points, ray_table
+from ppd_core.geometry.camera import KEPT_CAMERAS, project_points, ray_table
 from ppd_core.types import Intrinsics
 
 OUTSIDE = -1e4
 """A position that no image has."""
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,20 +26,25 @@ class Rectification:
     columns: np.ndarray
     rows: np.ndarray
 
-    @property
+    @cached_property
     def is_seen(self) -> np.ndarray:
         """(H, W) bool: the raw image shows this pixel."""
         height, width = self.rows.shape
         is_column = (self.columns >= -0.5) & (self.columns <= width - 0.5)
         return is_column & (self.rows >= -0.5) & (self.rows <= height - 0.5)
 
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Columns and rows as OpenCV takes them, which knows no NaN."""
+        columns, rows = (np.nan_to_num(axis, nan=OUTSIDE) for axis in (self.columns, self.rows))
+        return columns, rows
+
     def image(self, raw: np.ndarray) -> np.ndarray:
         """The (H, W, 3) uint8 image without distortion, bilinear; black where nothing is seen."""
         import cv2
 
         self._check(raw.shape[:2])
-        columns, rows = (np.nan_to_num(axis, nan=OUTSIDE) for axis in (self.columns, self.rows))
-        return cv2.remap(raw, columns, rows, cv2.INTER_LINEAR)
+        return cv2.remap(raw, *self._places, cv2.INTER_LINEAR)
 
     def depth(self, raw: np.ndarray) -> np.ndarray:
         """Depth that is registered to the raw image, of any size, for each rectified pixel.
@@ -52,8 +55,7 @@ class Rectification:
             raw: (h, w) float32 along the optical z axis.
 
         Returns:
-            (H, W) float32; NaN where nothing is seen. Right for cameras that are not rotated by
-            rectification, as single ones are not.
+            (H, W) float32; NaN where nothing is seen.
         """
         height, width = self.rows.shape
         seen = self.is_seen
@@ -69,32 +71,22 @@ class Rectification:
             raise ValueError(f"image must be {self.rows.shape} to be rectified, got {size}")
 
 
-@lru_cache(maxsize=4)
-def rectification(
-    raw: Intrinsics, rectified: Intrinsics, rotation: tuple[float, ...] = IDENTITY
-) -> Rectification:
+@lru_cache(maxsize=KEPT_CAMERAS)
+def rectification(raw: Intrinsics, rectified: Intrinsics) -> Rectification:
     """How a camera's raw image becomes that of an ideal one; the last few are kept.
 
     Args:
         raw: with distortion.
-        rectified: of the same size, without.
-        rotation: 3 x 3 by rows, from the raw camera's axes to the rectified one's, as a stereo
-            calibration has it.
-
-    Source: sensor_msgs/CameraInfo (R and P).
+        rectified: of the same size and axes, without.
 
     Raises:
-        ValueError: the sizes differ, the rectified camera is distorted, or this is no rotation.
+        ValueError: the sizes differ, or the rectified camera is distorted.
     """
     if (raw.width, raw.height) != (rectified.width, rectified.height) or rectified.is_distorted:
         raise ValueError(
             f"rectified camera must be an ideal one of {raw.width} x {raw.height}, got {rectified}"
         )
-    turn = np.array(rotation, np.float64).reshape(3, 3)
-    if not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3):
-        raise ValueError(f"rotation must be orthonormal, got {rotation}")
-    rays = ray_table(rectified).reshape(-1, 3) @ torch.from_numpy(turn.astype(np.float32))
-    rays[rays[:, 2] <= 0] = torch.nan  # behind the raw camera
+    rays = ray_table(rectified).reshape(-1, 3)
     pixels = project_points(rays, raw).reshape(raw.height, raw.width, 2).numpy()
     return Rectification(pixels[..., 0].copy(), pixels[..., 1].copy())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from ppd_core.types import Intrinsics
+from ppd_ros.batches import BatchProcessor
 from ppd_ros.calibration import intrinsics_to_info
+from ppd_ros.parameters import Effort
 
 DEPTH, POINTS, INFO = "/ppd/depth/image", "/ppd/points", "/ppd/depth/camera_info"
 
@@ -239,6 +243,27 @@ def test_too_little_memory_makes_the_area_smaller_where_that_is_wanted(
     assert count_fates(node.cameras[0]) == {"in": 2, "out": 2}
 
 
+def test_frames_that_do_not_fit_together_go_one_after_the_other(world, make_pipeline, capfd):
+    pipeline = make_pipeline()
+    processor = BatchProcessor(pipeline, print, pytest.fail)
+    batch = pipeline.batch
+
+    def small(images, **options):
+        if len(images) > 1:
+            raise OUT_OF_MEMORY["CUDA"]
+        return batch(images, **options)
+
+    pipeline.batch = small
+    effort = Effort(4, 4096)
+    request = SimpleNamespace(
+        rgb=np.zeros((6, 8, 3), np.uint8), intrinsics=None, aligner=None, settings=None
+    )
+    for _ in range(2):
+        assert len(processor._results([request, request], effort)) == 2
+    assert [call["processing_area"] for call in pipeline.calls] == 4 * [4096]
+    assert capfd.readouterr().out.count("one after the other") == 1
+
+
 @pytest.mark.parametrize("on_oom", ["stop", "shrink"])
 def test_memory_that_cannot_be_had_stops_the_node_clearly(
     world, make_pipeline, count_fates, capfd, on_oom
@@ -282,6 +307,35 @@ def test_an_output_that_would_be_read_again_is_refused(world, capfd):
     world.spin_until(is_said, "it is said")
     assert not node.is_active
     assert node.count_publishers("/ppd/depth/image_raw") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "topic"),
+    [
+        ("camera_info", "/ppd/depth/camera_info"),
+        ("image", "/ppd/rgb/image"),
+        ("lidar_in", "/ppd/points"),
+    ],
+)
+def test_every_input_is_held_against_the_outputs(world, capfd, name, topic):
+    node = world.depth_node(cli_args=["--ros-args", "-r", f"{name}:={topic}"])
+    said = []
+
+    def is_said():
+        said.append(capfd.readouterr().err)
+        return f"{topic} would be input and output" in "".join(said)
+
+    world.spin_until(is_said, "it is said")
+    assert not node.is_active
+
+
+def test_a_calibration_that_came_once_outlives_a_pause(world):
+    node, camera, received = world.active(outputs=(POINTS,))
+    node.trigger_deactivate()
+    node.trigger_activate()
+    camera.wait_seen()
+    camera.send()
+    world.spin_until(lambda: received[POINTS], "points")
 
 
 def test_weights_that_are_gone_can_be_put_back(world, tmp_path, capfd):

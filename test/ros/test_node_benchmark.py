@@ -28,7 +28,7 @@ def test_the_benchmark_writes_every_figure_and_the_tables(benchmark, tmp_path):
     node = benchmark("node")
     node.main(
         [
-            *("--frames", "6", "--warm-up", "2", "--network", "20"),
+            *("--frames", "20", "--warm-up", "2", "--network", "20"),
             *("--soak-frames", "20", "--soak-warm-up", "5"),
             *("--json", str(file), "--markdown", str(page)),
         ]

@@ -14,7 +14,7 @@ from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.config import PRESETS, PreprocessConfig, SamplerConfig
 from ppd_ros import parameters
 from ppd_ros.model_parameters import model_settings
-from ppd_ros.parameters import AREAS, SPECS, Effort, camera_names, frame_settings
+from ppd_ros.parameters import MIN_AREA, OWN_AREA, SPECS, Effort, camera_names, frame_settings
 
 YAML = Path(__file__).parents[2] / "config" / "ppd.yaml"
 DEFAULTS = {spec.name: spec.default for spec in SPECS}
@@ -56,12 +56,8 @@ def flat(tree, prefix=""):
 
 def test_yaml_repeats_the_defaults():
     written = flat(yaml.safe_load(YAML.read_text())["/**"]["ros__parameters"])
-    # Left out, for a preset has its own; the value is in a comment.
-    areas = {name: DEFAULTS[name] for name in AREAS}
-    (area,) = set(areas.values())
-    assert YAML.read_text().count(f"# processing_area: {area}") == len(areas)
     written["cameras"] = tuple(written["cameras"])
-    assert {**written, **areas} == DEFAULTS
+    assert written == DEFAULTS
 
 
 def test_yaml_is_what_the_node_starts_with(make_node):
@@ -88,8 +84,7 @@ def test_yaml_tells_the_bounds():
 
 def test_defaults_are_those_of_the_core():
     settings = frame_settings(DEFAULTS)
-    assert settings.effort == Effort(SamplerConfig(), PreprocessConfig())
-    assert settings.quality.preprocess == PreprocessConfig()
+    assert settings.effort == Effort(SamplerConfig().num_steps, OWN_AREA)
     assert settings.alignment.source == "none"
     assert settings.alignment.config == AlignmentConfig()
     assert model_settings(DEFAULTS).model in PRESETS
@@ -100,6 +95,7 @@ def test_defaults_are_those_of_the_core():
 )
 def test_bounds_are_those_of_the_core(name, config):
     low, high = next(spec.bounds for spec in SPECS if spec.name == name)
+    low = low or MIN_AREA  # 0 is no area
     for inside in (low, high):
         config(**{name: inside})
     for outside in (low - 1, high + 1):
@@ -121,18 +117,12 @@ def test_declared_parameters_have_descriptions_and_bounds(make_node):
         assert all(choice in descriptor.additional_constraints for choice in spec.choices)
 
 
-def test_area_is_the_presets_own_unless_given(make_node):
-    tiny = PRESETS["tiny"].preprocess.processing_area
-
-    def areas(**values):
-        settings = parameters.declare(make_node(**values))
-        efforts = settings.effort, settings.quality
-        return [effort.preprocess.processing_area for effort in efforts]
-
-    assert areas(model="tiny") == [tiny, tiny]
-    assert areas(model="tiny", processing_area=1024) == [1024, tiny]
-    assert areas(model="tiny", quality__processing_area=1024) == [tiny, 1024]
-    assert areas(model="/data/my.safetensors") == 2 * [PreprocessConfig().processing_area]
+@pytest.mark.parametrize("name", ["processing_area", "quality.processing_area"])
+def test_an_area_is_the_models_own_or_large_enough(name):
+    assert frame_settings({**DEFAULTS, name: OWN_AREA})
+    assert frame_settings({**DEFAULTS, name: MIN_AREA})
+    with pytest.raises(ValueError, match=r"processing_area must be .* got 255"):
+        frame_settings({**DEFAULTS, name: 255})
 
 
 def test_auto_and_empty_leave_the_choice_to_the_pipeline():
@@ -182,7 +172,7 @@ def test_staleness_is_switched_off_by_a_switch_not_by_a_number():
         ("max_rate_hz", -1.0, r"max_rate_hz must be in \[0.0, 1000.0\], got -1.0"),
         ("dtype", "int8", r"dtype must be one of auto, float32, .*got 'int8'"),
         ("num_steps", 0, r"num_steps must be in \[1, 1000\], got 0"),
-        ("processing_area", 255, r"processing_area must be in \[256, 16000000\], got 255"),
+        ("processing_area", -1, r"processing_area must be in \[0, 16000000\], got -1"),
         ("max_age_s", 0.0, r"max_age_s must be in \[0.001, 3600.0\], got 0.0"),
         ("max_age_s", -1.0, r"max_age_s must be in \[0.001, 3600.0\], got -1.0"),
         ("max_age_s", float("nan"), r"max_age_s must be in \[0.001, 3600.0\], got nan"),
@@ -290,6 +280,9 @@ def test_cameras_have_the_names_that_were_given(make_node):
         (["left eye"], "names of letters, digits and _, got 'left eye'"),
         (["/left"], "got '/left'"),
         (["2"], "got '2'"),
+        ("left", "must be a list of names, got 'left'"),
+        (1, "must be a list of names, got 1"),
+        ([1, 2], r"must be a list of names, got \(1, 2\)"),
     ],
 )
 def test_cameras_that_cannot_be_are_refused(make_node, given, words):

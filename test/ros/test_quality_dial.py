@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
+import numpy as np
 import pytest
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
+from ppd_ros.conversions import depth_to_image_mm
 from ppd_ros.pacing import Pacer
 
 DEPTH = "/ppd/depth/image"
@@ -80,8 +87,7 @@ def test_a_frame_that_was_asked_for_is_not_replaced_and_not_too_old(world, make_
         world.spin_until(
             lambda r=received: node.cameras[0].statistics.counts["in"] > r, "it arrives"
         )
-    for executor in world._executors:
-        executor.spin_once(timeout_sec=0.1)
+    time.sleep(0.1)  # now it is older than max_age_s
     pipeline.release.set()
     assert world.answer(called)[0]
     asked = [call for call in pipeline.calls if call["num_steps"] == 9]
@@ -91,15 +97,67 @@ def test_a_frame_that_was_asked_for_is_not_replaced_and_not_too_old(world, make_
 def test_callers_that_wait_together_share_a_frame(world, make_pipeline):
     pipeline = make_pipeline()
     node, camera, _ = world.active(pipeline, streaming=False)
-    group = node.cameras[0]._once
     calls = [world.call(ONCE), world.call(ONCE)]
-    world.spin_until(lambda: group._waiting is not None, "a request waits")
-    for _ in range(40):  # both requests are in
-        for executor in world._executors:
-            executor.spin_once(timeout_sec=0.005)
+    world.spin_until(
+        lambda: sum(not task.done() for task, *_ in node.executor._tasks) == 2, "both wait"
+    )
     camera.send()
     assert [world.answer(called)[0] for called in calls] == [True, True]
     assert len(pipeline.calls) == 1
+
+
+def busy_and_asked(world, pipeline, **values):
+    """A node whose model is at work while a frame that was asked for waits; and the call."""
+    node, camera, received = world.active(pipeline, quality__num_steps=9, num_steps=2, **values)
+    camera.send(value=1)
+    world.spin_until(pipeline.started.is_set, "the worker is busy")
+    called = world.call(ONCE)
+    once = node.cameras[0]._once
+    world.spin_until(lambda: once._waiting is not None, "the request waits")
+    camera.send(value=2)
+    world.spin_until(lambda: node.cameras[0].statistics.counts["in"] == 2, "its frame is here")
+    return node, camera, received, called
+
+
+def test_a_frame_that_waits_when_the_node_stops_is_answered(world, make_pipeline):
+    pipeline = make_pipeline(is_held=True)
+    node, _, _, called = busy_and_asked(world, pipeline)
+    threading.Timer(0.2, pipeline.release.set).start()
+    node.trigger_deactivate()
+    assert world.answer(called) == (False, "the node was deactivated before it was its turn")
+
+
+def test_the_stream_waits_in_the_mailbox_behind_what_was_asked_for(world, make_pipeline):
+    """Where it is replaced by what comes later, and is too old when its turn comes too late."""
+    pipeline = make_pipeline(is_held=True)
+    node, camera, received, called = busy_and_asked(world, pipeline)
+    for number, value in ((3, 3), (4, 4)):
+        camera.send(value=value)
+        counts = node.cameras[0].statistics
+        world.spin_until(lambda n=number, c=counts: c.counts["in"] == n, "it arrives")
+    pipeline.release.set()
+    assert world.answer(called)[0]
+    world.spin_until(lambda: len(pipeline.calls) == 3, "all are done")
+    assert pipeline.batch_sizes == [1, 1, 1]
+    assert [call["image"].max() for call in pipeline.calls] == [1, 2, 4]
+    world.spin_until(lambda: received[DEPTH], "depth")
+    stamps = [(d.header.stamp.sec, d.header.stamp.nanosec) for d in received[DEPTH]]
+    assert stamps == sorted(stamps)
+
+
+def test_a_frame_that_was_asked_for_keeps_its_sensor_while_it_waits(world, make_pipeline):
+    pipeline = make_pipeline(is_held=True)
+    sensor_out = world.client.create_publisher(Image, "depth_in", 10)
+    node, camera, _, called = busy_and_asked(world, pipeline, alignment__source="depth")
+    messages = node.cameras[0].metres.ties.source._topic.messages
+    world.spin_until(sensor_out.get_subscription_count, "the sensor is heard")
+    now = world.client.get_clock().now().nanoseconds
+    for number in range(60):  # two seconds of it, though the model was not done
+        messages.put(now + number * 33_000_000, depth_to_image_mm(np.ones((6, 8)), Header()))
+    pipeline.release.set()
+    world.answer(called)
+    assert "unpaired" not in str(world.aligners[-1].evidence[-1])
+    assert camera is not None
 
 
 def test_why_there_is_no_frame_is_answered(world, make_pipeline, monkeypatch):

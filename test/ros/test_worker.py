@@ -94,7 +94,25 @@ def test_the_newest_of_each_slot_go_to_the_job_at_once(make_job):
         assert job.ended.acquire(timeout=DEADLINE_S)
     worker.stop()
     assert worker.join(DEADLINE_S)
-    assert job.frames == [[1], [4, 3]]
+    assert job.frames == [[1], [3, 4]]
+
+
+def test_one_group_is_worked_on_while_the_others_go_on_waiting(make_job):
+    job = make_job(is_held=True)
+    worker = job.worker()
+    worker.start()
+    worker.put(1, "left")
+    assert job.started.acquire(timeout=DEADLINE_S)
+    worker.put(2, "left")
+    worker.put("asked for", group="once")
+    # Newer than what was asked for, though its slot is not.
+    assert worker.put(3, "left")
+    job.release.set()
+    for _ in range(3):
+        assert job.ended.acquire(timeout=DEADLINE_S)
+    worker.stop()
+    assert worker.join(DEADLINE_S)
+    assert job.frames == [[1], ["asked for"], [3]]
 
 
 def test_stop_drops_the_waiting_frame_and_ends_after_the_one_in_hand(make_job):
@@ -104,7 +122,7 @@ def test_stop_drops_the_waiting_frame_and_ends_after_the_one_in_hand(make_job):
     worker.put("in hand")
     assert job.started.acquire(timeout=DEADLINE_S)
     worker.put("waiting")
-    worker.stop()
+    assert worker.stop() == ["waiting"]
     assert worker.join(0.05) is False
     assert worker.is_running
     job.release.set()
