@@ -19,7 +19,8 @@ SETTLED_ROUNDS = 20
 FRAMES_EVERY = 4
 """Rounds from one in which frames flow to the next; the others listen to a depth sensor."""
 MAX_GROWTH_MB = 4.0
-WIDTH, HEIGHT = 640, 480
+WIDTH, HEIGHT = 160, 120
+"""A frame that is kept is seen, and the allocator's own changes of larger ones are not."""
 
 
 class Life:
