@@ -81,7 +81,7 @@ def frames_status(health: CameraHealth, before: CameraHealth, name: str) -> Diag
     values: dict[str, Any] = {
         "lifecycle": health.node.lifecycle,
         **health.node.model,
-        "weights": "trained" if health.node.is_trained else "UNTRAINED",
+        "weights": _weights(health.node),
         "rate in (Hz)": f"{since['in'] / period_s:.2f}",
         "rate out (Hz)": f"{since['out'] / period_s:.2f}",
         **{f"frames {fate}": count for fate, count in health.counts.items()},
@@ -141,6 +141,12 @@ class HealthReporter:
             message.status.append(alignment_status(health, full_name))
         self._past.append(healths)
         self._publisher.publish(message)
+
+
+def _weights(node: NodeHealth) -> str:
+    if node.lifecycle == "unconfigured":
+        return "not loaded"
+    return "trained" if node.is_trained else "UNTRAINED"
 
 
 def _judge_frames(health: CameraHealth, since: Mapping[str, int]) -> tuple[bytes, str]:
