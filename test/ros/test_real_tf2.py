@@ -139,7 +139,8 @@ def test_a_transform_on_its_way_is_waited_for(world, transforms, sender):
     broadcaster = tf2_ros.TransformBroadcaster(sender)
     sender.create_timer(0.05, lambda: broadcaster.sendTransform(lidar_transform(now(world))))
     headers = Header(frame_id=CAMERA, stamp=stamp), Header(frame_id=LIDAR, stamp=stamp)
-    stamp.nanosec = min(stamp.nanosec + 200_000_000, 999_999_999)
+    seconds, stamp.nanosec = divmod(stamp.nanosec + 200_000_000, 1_000_000_000)
+    stamp.sec += seconds
     matrix = Asked(world, transforms, *headers, timeout_s=DEADLINE_S).answer
     assert isinstance(matrix, np.ndarray), matrix
 
