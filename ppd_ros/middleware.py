@@ -1,8 +1,9 @@
 """Room for clouds and images in the shared memory of Fast DDS, which ROS 2 uses by default.
 
 Half a megabyte is all that it sends from by default: parts of a cloud of 12 MB are overwritten
-before they are read, and with them the small messages of the same frame. Measured at 1024 x 768,
-reliable: 8 to 23 % of the calibrations lost; none with room for all outputs of a frame.
+before they are read, and with them the small messages of the same frame. At 1024 x 768, reliably,
+`benchmarks/node.py` saw 97 % of the outputs and 85 % of the images arrive so, and 100 % and 99 %
+with room for a frame in all processes.
 """
 
 from __future__ import annotations
