@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from node_probes import Probes
-from node_stub import RecordedPipeline
+from node_stub import RecordedNetworks, recorded_pipeline
 
 from ppd_ros.depth_node import DepthNode
 from ppd_ros.process import leave, run_node
@@ -19,12 +19,13 @@ from ppd_ros.process import leave, run_node
 def main() -> None:
     """Run; the JSON has `file`, `device`, `network_s`, and what `Probes` is made of."""
     wanted = json.loads(sys.argv[1])
-    pipeline = RecordedPipeline(wanted["network_s"], wanted["device"])
+    networks = RecordedNetworks(wanted["network_s"], wanted["device"])
+    pipeline = recorded_pipeline(networks)
     probes = Probes(
         wanted["topics"],
         wanted["warm_up"],
         wanted["frames"],
-        lambda: pipeline.spent_s,
+        lambda: networks.spent_s,
         is_timing=wanted["is_timing"],
     )
     probes.install()

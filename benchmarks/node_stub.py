@@ -3,46 +3,66 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ppd_core.config import preset
-from ppd_core.device import resolve_device
+from ppd_core.device import StageClock, resolve_device
+from ppd_core.models import build_models
+from ppd_core.networks import Estimate
 from ppd_core.pipeline import DepthPipeline
+from ppd_core.preprocess import model_images
 
 BOXES = 40
 
 
-class RecordedPipeline(DepthPipeline):
-    """A `DepthPipeline` that does all but run networks.
+class RecordedNetworks:
+    """A backend that gives a recorded depth after the time that networks would take.
 
     Args:
-        network_s: how long each call of the networks shall take, in seconds.
+        network_s: how long each call shall take, in seconds.
         device: where all else runs; None is the pipeline's own choice.
 
     Attributes:
         spent_s: seconds spent in place of the networks so far.
     """
 
+    name = "recorded"
+
     def __init__(self, network_s: float, device: str | None) -> None:
-        models = nn.ModuleDict({"dit": nn.Linear(1, 1)}).to(resolve_device(device))
-        super().__init__(preset("ppd-da2"), models)
         self.spent_s = 0.0
+        self.device = resolve_device(device)
         self._network_s = network_s
 
-    def _encode(self, model_image: Tensor) -> tuple[None, None]:
-        return None, None
+    def estimate(
+        self,
+        images: Sequence[np.ndarray],
+        processing_area: int,
+        x_t: Tensor,
+        timesteps: Sequence[int],
+        clock: StageClock,
+    ) -> Estimate:
+        """See `Backend.estimate`."""
+        with clock.stage("preprocess"):
+            model_images(images, processing_area, self.device, torch.float32)
+        with clock.stage("sample"):
+            begin_s = time.perf_counter()
+            depth = recorded_depth(*x_t.shape[-2:], self.device).expand_as(x_t)
+            time.sleep(self._network_s)
+            self.spent_s += time.perf_counter() - begin_s
+        return Estimate(depth, None)
 
-    def sample(self, model_image: Tensor, *args: object, **options: object) -> Tensor:
-        """The recorded depth, (B, 1, h, w), after the networks' time."""
-        begin_s = time.perf_counter()
-        batch, _, height, width = model_image.shape
-        depth = recorded_depth(height, width, self.device).expand(batch, 1, height, width)
-        time.sleep(self._network_s)
-        self.spent_s += time.perf_counter() - begin_s
-        return depth
+
+def recorded_pipeline(backend: RecordedNetworks) -> DepthPipeline:
+    """A real pipeline of the published size, but for its networks."""
+    config = replace(preset("tiny"), preprocess=preset("ppd-da2").preprocess)
+    models = build_models(config).to(backend.device)
+    return DepthPipeline(config, models, backend=backend)
 
 
 @lru_cache(maxsize=4)

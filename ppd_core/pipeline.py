@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from ppd_core import weights
 from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.anchors import Anchors, geometry_anchors
+from ppd_core.backends.eager import EagerBackend
+from ppd_core.backends.protocol import Backend
 from ppd_core.config import (
     PRESETS,
     PipelineConfig,
@@ -24,14 +26,13 @@ from ppd_core.config import (
 )
 from ppd_core.depth_result import DepthResult
 from ppd_core.device import StageClock, resolve_device, resolve_dtype
-from ppd_core.flow import timestep_grid, velocity_from_x_0
+from ppd_core.flow import timestep_grid
 from ppd_core.frame import Aligner, Frame, frames_of
 from ppd_core.geometry.upsample import upsample_depth
 from ppd_core.models import build_models
 from ppd_core.models.moge2 import MoGe2, MoGe2Features, MoGe2Geometry
-from ppd_core.models.semantics import prepare_image
-from ppd_core.preprocess import model_size, preprocess
-from ppd_core.sampler import sample
+from ppd_core.networks import Networks
+from ppd_core.preprocess import model_size
 from ppd_core.types import AlignedDepth, Alignment, Intrinsics
 
 
@@ -40,7 +41,9 @@ class DepthPipeline:
 
     Args:
         config: what the models are and how they are run.
-        models: from `build_models`, with weights, on one device and in one dtype.
+        models: from `build_models`, with weights, on one device and in one dtype. Weights that
+            change after the first image are not all seen: what depends on times alone is kept.
+        backend: runs the networks; None is the plain path.
         is_trained: False for weights that nobody trained; users are told.
 
     Example:
@@ -51,15 +54,20 @@ class DepthPipeline:
     """
 
     def __init__(
-        self, config: PipelineConfig, models: nn.ModuleDict, *, is_trained: bool = True
+        self,
+        config: PipelineConfig,
+        models: nn.ModuleDict,
+        *,
+        backend: Backend | None = None,
+        is_trained: bool = True,
     ) -> None:
-        parameter = next(models.parameters())
+        self._networks = Networks(config, models)
+        self._backend = EagerBackend(self._networks) if backend is None else backend
         self.config = config
         self.models = models
-        self.device: torch.device = parameter.device
-        self.dtype: torch.dtype = parameter.dtype
-        # Half precision is for the networks; noise, image and the sampled field keep more.
-        self.state_dtype = torch.promote_types(self.dtype, torch.float32)
+        self.device = self._networks.device
+        self.dtype = self._networks.dtype
+        self.state_dtype = self._networks.state_dtype
         self.is_trained = is_trained
 
     @classmethod
@@ -231,19 +239,19 @@ class DepthPipeline:
         generator: torch.Generator | None = None,
     ) -> list[DepthResult]:
         """The results of images of one model size: together through the networks."""
+        images = [frame.image for frame in frames]
+        height, width = images[0].shape[:2]
+        size = model_size(height, width, area)
         clock = StageClock(self.device)
-        with clock.stage("preprocess"):
-            model_images = _joined([preprocess(frame.image, area) for frame in frames])
-            model_images = model_images.to(self.device, self.state_dtype)
-            noise = self._noise(model_images, noise, generator)
-        with clock.stage("prompt"):
-            semantics, features = self._encode(model_images)
-        with clock.stage("sample"):
-            depths = self.sample(model_images, semantics, noise, timestep_grid(num_steps))
+        x_t = self._noise(len(images), size, noise, generator)
+        estimate = self._backend.estimate(images, area, x_t, timestep_grid(num_steps), clock)
         return [
-            self._finish(frame, depth[0].float(), own_features, clock.seconds)
-            for frame, depth, own_features in zip(
-                frames, depths, _of_each(features, len(frames)), strict=True
+            self._finish(frame, depth[0].float(), features, clock.seconds)
+            for frame, depth, features in zip(
+                frames,
+                estimate.relative_depth,
+                _of_each(estimate.features, len(frames)),
+                strict=True,
             )
         ]
 
@@ -315,18 +323,7 @@ class DepthPipeline:
         Returns:
             (B, h/16 * w/16, C), or None for a config without prompt.
         """
-        return self._encode(model_image)[0]
-
-    def _encode(self, model_image: Tensor) -> tuple[Tensor | None, MoGe2Features | None]:
-        """The prompt's tokens, and what MoGe-2's heads need of the same pass."""
-        if "semantics" not in self.models:
-            return None, None
-        encoder = self.models["semantics"]
-        prepared = prepare_image(self.config.prompt, model_image).to(self.dtype)
-        if isinstance(encoder, MoGe2):
-            features = encoder.encode(prepared)
-            return features.tokens, features
-        return encoder(prepared), None
+        return self._networks.encode(model_image)[0]
 
     def _own_geometry(self, features: MoGe2Features | None, size: Sequence[int]) -> MoGe2Geometry:
         """What the prompt network's own heads say of one image."""
@@ -341,23 +338,27 @@ class DepthPipeline:
         return encoder.geometry(features, height, width)
 
     def _noise(
-        self, model_images: Tensor, noise: Tensor | None, generator: torch.Generator | None
+        self,
+        count: int,
+        size: tuple[int, int],
+        noise: Tensor | None,
+        generator: torch.Generator | None,
     ) -> Tensor:
         """The (B, 1, h, w) field that sampling starts from, the same for each image."""
-        shape = (1, 1, *model_images.shape[-2:])
+        shape = (1, 1, *size)
         if noise is not None:
             _check_noise(noise, shape)
         elif generator is not None:
             noise = torch.randn(shape, generator=generator, device=generator.device)
         else:
             noise = _fixed_noise(shape, self.config.sampler.noise_seed, self.device)
-        return noise.to(model_images).expand(len(model_images), -1, -1, -1)
+        return noise.to(self.device, self.state_dtype).expand(count, -1, -1, -1)
 
     @torch.no_grad()
     def sample(
         self, model_image: Tensor, semantics: Tensor | None, noise: Tensor, timesteps: list[int]
     ) -> Tensor:
-        """Relative depth of images of model size.
+        """Relative depth of images of model size, by the plain path.
 
         Args:
             model_image: (B, 3, h, w) in [0, 1].
@@ -368,20 +369,8 @@ class DepthPipeline:
         Returns:
             (B, 1, h, w), in the dtype of `noise`: the sampled field + 0.5.
         """
-        condition = model_image - 0.5
-
-        def velocity(x_t: Tensor, t: int) -> Tensor:
-            x = torch.cat([x_t, condition], dim=1).to(self.dtype)
-            time = torch.full((len(x),), t, device=self.device)
-            output = self.models["dit"](x, semantics, time).to(x_t.dtype)
-            is_x_0 = self.config.model.prediction == "x0"
-            return velocity_from_x_0(x_t, output, t) if is_x_0 else output
-
-        return sample(velocity, noise, timesteps) + 0.5
-
-
-def _joined(images: list[Tensor]) -> Tensor:
-    return images[0] if len(images) == 1 else torch.cat(images)  # cat copies one, too
+        schedule = self._networks.schedule(timesteps, *noise.shape[-2:])
+        return self._networks.sample(model_image, semantics, noise, schedule)
 
 
 def _of_each(features: MoGe2Features | None, count: int) -> list[MoGe2Features | None]:

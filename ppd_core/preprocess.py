@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -76,6 +78,26 @@ def model_size(height: int, width: int, processing_area: int) -> tuple[int, int]
             f"over twice the processing_area of {processing_area}"
         )
     return h, w
+
+
+def model_images(
+    images: Sequence[np.ndarray], processing_area: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Images of one model size as a batch on a device.
+
+    Args:
+        images: each (H, W, 3) uint8 RGB.
+        processing_area: pixels at model size.
+
+    Returns:
+        (B, 3, h, w) in [0, 1].
+
+    Raises:
+        ValueError: see `check_image`.
+    """
+    each = [preprocess(image, processing_area) for image in images]
+    batch = each[0] if len(each) == 1 else torch.cat(each)  # cat copies one, too
+    return batch.to(device, dtype)
 
 
 def preprocess(image: np.ndarray, processing_area: int) -> Tensor:

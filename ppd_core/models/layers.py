@@ -100,6 +100,9 @@ class DitBlock(nn.Module):
     Source: DiT, arXiv 2212.09748.
     """
 
+    MODULATION_ROWS = 6
+    """Shift, scale and gate of the attention, then of the MLP."""
+
     def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
@@ -108,11 +111,13 @@ class DitBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
 
-    def forward(self, x: Tensor, time: Tensor, rope: RopeTable) -> Tensor:
-        """Tokens (B, N, D) under the time embedding (B, D)."""
-        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.adaLN_modulation(time).chunk(
-            6, 1
-        )
+    def modulation(self, time: Tensor) -> Tensor:
+        """What the time embedding (B, D) makes of this block, (B, MODULATION_ROWS, D)."""
+        return self.adaLN_modulation(time).unflatten(1, (self.MODULATION_ROWS, -1))
+
+    def forward(self, x: Tensor, modulation: Tensor, rope: RopeTable) -> Tensor:
+        """Tokens (B, N, D) under `modulation` of B times, or of one for all."""
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation.unbind(1)
         x = x + gate_1[:, None] * self.attn(modulate(self.norm1(x), shift_1, scale_1), rope)
         return x + gate_2[:, None] * self.mlp(modulate(self.norm2(x), shift_2, scale_2))
 
@@ -120,15 +125,22 @@ class DitBlock(nn.Module):
 class FinalLayer(nn.Module):
     """Tokens to the pixels of their patch, under the timestep's modulation."""
 
+    MODULATION_ROWS = 2
+    """Shift and scale."""
+
     def __init__(self, dim: int, out_dim: int) -> None:
         super().__init__()
         self.norm_final = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
         self.linear = nn.Linear(dim, out_dim)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 2 * dim))
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """(B, N, D) under (B, D) -> (B, N, out_dim)."""
-        shift, scale = self.adaLN_modulation(time).chunk(2, dim=1)
+    def modulation(self, time: Tensor) -> Tensor:
+        """What the time embedding (B, D) makes of this layer, (B, MODULATION_ROWS, D)."""
+        return self.adaLN_modulation(time).unflatten(1, (self.MODULATION_ROWS, -1))
+
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """(B, N, D) under `modulation` of B times, or of one -> (B, N, out_dim)."""
+        shift, scale = modulation.unbind(1)
         return self.linear(modulate(self.norm_final(x), shift, scale))
 
 

@@ -66,30 +66,64 @@ class SpDit(nn.Module):
         Returns:
             (B, 1, H, W).
         """
-        rows, cols = x.shape[-2] // self.patch_px, x.shape[-1] // self.patch_px
-        time = self.t_embedder(timestep)
-        tokens = self.x_embedder(x)
+        return self.denoise(x, semantics, self.modulation(timestep), self.ropes(x))
 
+    def modulation(self, timestep: Tensor) -> Tensor:
+        """All that the network takes from the time: what every block and the last layer do to
+        their norms and residuals.
+
+        Args:
+            timestep: (B,) in [0, 1000].
+
+        Returns:
+            (B, 6 depth + 2, D), the blocks' in their order and then the last layer's.
+        """
+        time = self.t_embedder(timestep)
+        layers = [*self.blocks, self.final_layer]
+        return torch.cat([layer.modulation(time) for layer in layers], dim=1)
+
+    def ropes(self, x: Tensor) -> tuple[RopeTable, RopeTable]:
+        """All that the network takes from the size of (B, C, H, W): the angles of the first half
+        of the blocks and of the second."""
+        head_dim = self.config.hidden_size // self.config.num_heads
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        first, second = (
+            rope_table(x.shape[-2] // patch_px, x.shape[-1] // patch_px, head_dim, x.device, dtype)
+            for patch_px in (self.patch_px, FINE_PATCH_PX)
+        )
+        return first, second
+
+    def denoise(
+        self,
+        x: Tensor,
+        semantics: Tensor | None,
+        modulation: Tensor,
+        ropes: tuple[RopeTable, RopeTable],
+    ) -> Tensor:
+        """`forward` with what a sampler computes once for many frames.
+
+        Args:
+            x, semantics: as in `forward`.
+            modulation: of B times, or of one for all.
+            ropes: of this size.
+        """
+        rows, cols = x.shape[-2] // self.patch_px, x.shape[-1] // self.patch_px
+        of_blocks, of_final = modulation.tensor_split([-FinalLayer.MODULATION_ROWS], dim=1)
+        of_each = of_blocks.split(DitBlock.MODULATION_ROWS, dim=1)
         middle = len(self.blocks) // 2
-        rope = self._rope(tokens, rows, cols)
-        for block in self.blocks[:middle]:
-            tokens = block(tokens, time, rope)
+
+        tokens = self.x_embedder(x)
+        for block, own in zip(self.blocks[:middle], of_each[:middle], strict=True):
+            tokens = block(tokens, own, ropes[0])
 
         tokens = self._fuse(tokens, semantics, rows, cols)
         if self.config.has_cascade and self.config.has_fine_input:
             tokens = tokens + self.fine_embedder(x)
+        for block, own in zip(self.blocks[middle:], of_each[middle:], strict=True):
+            tokens = block(tokens, own, ropes[1])
 
         rows, cols = x.shape[-2] // FINE_PATCH_PX, x.shape[-1] // FINE_PATCH_PX
-        rope = self._rope(tokens, rows, cols)
-        for block in self.blocks[middle:]:
-            tokens = block(tokens, time, rope)
-
-        return tokens_to_image(self.final_layer(tokens, time), rows, cols)
-
-    def _rope(self, tokens: Tensor, rows: int, cols: int) -> RopeTable:
-        head_dim = self.config.hidden_size // self.config.num_heads
-        dtype = torch.promote_types(tokens.dtype, torch.float32)
-        return rope_table(rows, cols, head_dim, tokens.device, dtype)
+        return tokens_to_image(self.final_layer(tokens, of_final), rows, cols)
 
     def _fuse(self, tokens: Tensor, semantics: Tensor | None, rows: int, cols: int) -> Tensor:
         """Join the prompt, and split each coarse token into 2 x 2 fine ones."""

@@ -387,7 +387,8 @@ def test_a_batch_is_what_single_calls_are(model):
 
 def test_images_of_one_size_go_through_the_networks_together(pipeline, image):
     sizes = []
-    hook = pipeline.models["dit"].register_forward_hook(lambda _m, x, _y: sizes.append(len(x[0])))
+    embedder = pipeline.models["dit"].x_embedder
+    hook = embedder.register_forward_hook(lambda _m, x, _y: sizes.append(len(x[0])))
     try:
         pipeline.batch([image, image.transpose(1, 0, 2), image], num_steps=1)
     finally:

@@ -85,7 +85,8 @@ def test_a_block_with_zero_gates_passes_tokens_through():
     torch.nn.init.zeros_(block.adaLN_modulation[1].weight)
     torch.nn.init.zeros_(block.adaLN_modulation[1].bias)
     x = torch.randn(1, 4, 32)
-    out = block(x, torch.randn(1, 32), rope_table(2, 2, 16, CPU, torch.float32))
+    modulation = block.modulation(torch.randn(1, 32))
+    out = block(x, modulation, rope_table(2, 2, 16, CPU, torch.float32))
     torch.testing.assert_close(out, x)
 
 

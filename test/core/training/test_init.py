@@ -36,8 +36,9 @@ def test_gates_start_where_they_are_told_at_any_time(gate: float) -> None:
 
 def test_a_gate_of_zero_makes_a_block_the_identity() -> None:
     dit, tokens = make(0.0), torch.randn(1, 4, 32)
-    rope = dit._rope(tokens, 2, 2)
-    assert torch.equal(dit.blocks[0](tokens, torch.randn(1, 32), rope), tokens)
+    rope, _ = dit.ropes(torch.randn(1, 4, 32, 32))
+    block = dit.blocks[0]
+    assert torch.equal(block(tokens, block.modulation(torch.randn(1, 32)), rope), tokens)
 
 
 def test_linear_layers_are_xavier_uniform() -> None:

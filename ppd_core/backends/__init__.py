@@ -1,0 +1,1 @@
+"""The ways in which a pipeline's networks are run."""

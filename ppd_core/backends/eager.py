@@ -1,0 +1,50 @@
+"""The plain path: every operation as it is written, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppd_core.device import StageClock
+from ppd_core.networks import Estimate, Networks, Schedule
+from ppd_core.preprocess import model_images
+
+KEPT_SCHEDULES = 8
+
+
+class EagerBackend:
+    """Runs anywhere, takes any image, needs no time to get ready."""
+
+    name = "eager"
+
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+        self._schedule = lru_cache(KEPT_SCHEDULES)(self._make_schedule)
+
+    def estimate(
+        self,
+        images: Sequence[np.ndarray],
+        processing_area: int,
+        x_t: Tensor,
+        timesteps: Sequence[int],
+        clock: StageClock,
+    ) -> Estimate:
+        """See `Backend.estimate`."""
+        networks = self._networks
+        with clock.stage("preprocess"):
+            model = model_images(images, processing_area, networks.device, networks.state_dtype)
+        with clock.stage("prompt"):
+            semantics, features = networks.encode(model)
+        with clock.stage("sample"):
+            schedule = self._schedule(tuple(timesteps), *x_t.shape[-2:])
+            depth = networks.sample(model, semantics, x_t, schedule)
+        return Estimate(depth, features)
+
+    def _make_schedule(self, timesteps: tuple[int, ...], height: int, width: int) -> Schedule:
+        # Kept for others, who may not be in inference mode.
+        with torch.inference_mode(False), torch.no_grad():
+            return self._networks.schedule(timesteps, height, width)
