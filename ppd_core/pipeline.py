@@ -10,26 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ppd_core import weights
 from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.anchors import Anchors, geometry_anchors
+from ppd_core.backends import build_backend
 from ppd_core.backends.eager import EagerBackend
 from ppd_core.backends.protocol import Backend
-from ppd_core.config import (
-    PRESETS,
-    PipelineConfig,
-    PreprocessConfig,
-    SamplerConfig,
-    config_from_json,
-    config_to_json,
-    preset,
-)
+from ppd_core.config import PipelineConfig, PreprocessConfig, SamplerConfig
 from ppd_core.depth_result import DepthResult
-from ppd_core.device import StageClock, resolve_device, resolve_dtype
+from ppd_core.device import StageClock
 from ppd_core.flow import timestep_grid
 from ppd_core.frame import Aligner, Frame, frames_of
 from ppd_core.geometry.upsample import upsample_depth
-from ppd_core.models import build_models
+from ppd_core.loading import Loaded, build_random, load, save
 from ppd_core.models.moge2 import MoGe2, MoGe2Features, MoGe2Geometry
 from ppd_core.networks import Networks
 from ppd_core.preprocess import model_size
@@ -77,6 +69,7 @@ class DepthPipeline:
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        backend: str | None = None,
         weights_dir: str | Path | None = None,
         download: bool = True,
     ) -> DepthPipeline:
@@ -88,31 +81,17 @@ class DepthPipeline:
                 `ppd weights convert` of a preset.
             device: default: CUDA if there is any, else the CPU.
             dtype: of weights and activations; default as in `device.resolve_dtype`.
+            backend: how the networks are run, of `backends.BACKENDS`; default as in
+                `backends.resolve_backend`.
             weights_dir: where the published files are; see `weights.weights_dir`.
             download: fetch published files that are missing; else their absence is an error.
 
         Raises:
-            ValueError: no such preset, device or dtype.
+            ValueError: no such preset, device, dtype or backend, or it cannot run here.
             WeightsError: a file is missing or not what it should be.
         """
-        device = resolve_device(device)
-        dtype = resolve_dtype(dtype, device)
-        if str(name_or_path) not in PRESETS:
-            path = Path(name_or_path).expanduser()
-            if path.exists() or path.suffix or len(path.parts) > 1:
-                return cls._from_checkpoint(path, device, dtype)
-        config = preset(str(name_or_path))
-        if (packaged := weights.packaged_checkpoint(str(name_or_path))) is not None:
-            return cls._from_checkpoint(packaged, device, dtype)
-        if not config.weights:
-            return cls.from_config(config, device=device, dtype=dtype)
-        with torch.device("meta"):
-            models = build_models(config)
-        for name, module in zip(config.weights, models.values(), strict=True):
-            weights.load_published(
-                name, module, weights_dir, download=download, dtype=dtype, device=device
-            )
-        return cls(config, models)
+        loaded = load(name_or_path, device, dtype, weights_dir, download=download)
+        return cls._of(loaded, backend)
 
     @classmethod
     def from_config(
@@ -121,42 +100,21 @@ class DepthPipeline:
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        backend: str | None = None,
         seed: int = 0,
     ) -> DepthPipeline:
         """Build a pipeline with random weights, the same for the same seed."""
-        device = resolve_device(device)
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(seed)  # manual_seed would reach CUDA's, too
-            models = build_models(config)
-        models = models.to(device=device, dtype=resolve_dtype(dtype, device))
-        return cls(config, models, is_trained=False)
+        return cls._of(build_random(config, device, dtype, seed), backend)
 
     @classmethod
-    def _from_checkpoint(
-        cls, path: Path, device: torch.device, dtype: torch.dtype
-    ) -> DepthPipeline:
-        tensors, metadata = weights.read_checkpoint(path, dtype=dtype)
-        if "ppd_config" not in metadata:
-            raise weights.WeightsError(
-                f"{path} must be a checkpoint written by save_pretrained or by "
-                "`ppd weights convert` of a preset, got a file without a config in its metadata"
-            )
-        try:
-            config = config_from_json(metadata["ppd_config"])
-        except ValueError as error:
-            raise weights.WeightsError(f"{path} has an unusable config: {error}") from error
-        with torch.device("meta"):
-            models = build_models(config)
-        weights.load_strict(models, tensors, dtype=dtype, device=device)
-        return cls(config, models, is_trained=metadata.get("is_trained") != "false")
+    def _of(cls, loaded: Loaded, backend: str | None) -> DepthPipeline:
+        networks = Networks(loaded.config, loaded.models)
+        built = build_backend(networks, backend)
+        return cls(loaded.config, loaded.models, backend=built, is_trained=loaded.is_trained)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write config and weights to one .safetensors file that `from_pretrained` reads."""
-        metadata = {
-            "ppd_config": config_to_json(self.config),
-            "is_trained": "true" if self.is_trained else "false",
-        }
-        weights.save_checkpoint(path, self.models.state_dict(), metadata)
+        save(path, Loaded(self.config, self.models, self.is_trained))
 
     @torch.no_grad()
     def __call__(

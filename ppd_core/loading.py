@@ -1,0 +1,98 @@
+"""The networks of a pipeline, from files or at random, with the weights on their device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ppd_core import weights
+from ppd_core.config import PRESETS, PipelineConfig, config_from_json, config_to_json, preset
+from ppd_core.device import resolve_device, resolve_dtype
+from ppd_core.models import build_models
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """Networks, and what is known of them.
+
+    Attributes:
+        models: as `build_models` makes them, with weights.
+        is_trained: False for weights that nobody trained.
+    """
+
+    config: PipelineConfig
+    models: nn.ModuleDict
+    is_trained: bool
+
+
+def load(
+    name_or_path: str | Path,
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
+    weights_dir: str | Path | None,
+    *,
+    download: bool,
+) -> Loaded:
+    """See `DepthPipeline.from_pretrained`."""
+    device = resolve_device(device)
+    dtype = resolve_dtype(dtype, device)
+    if str(name_or_path) not in PRESETS:
+        path = Path(name_or_path).expanduser()
+        if path.exists() or path.suffix or len(path.parts) > 1:
+            return _from_checkpoint(path, device, dtype)
+    config = preset(str(name_or_path))
+    if (packaged := weights.packaged_checkpoint(str(name_or_path))) is not None:
+        return _from_checkpoint(packaged, device, dtype)
+    if not config.weights:
+        return build_random(config, device, dtype)
+    with torch.device("meta"):
+        models = build_models(config)
+    for name, module in zip(config.weights, models.values(), strict=True):
+        weights.load_published(
+            name, module, weights_dir, download=download, dtype=dtype, device=device
+        )
+    return Loaded(config, models, is_trained=True)
+
+
+def build_random(
+    config: PipelineConfig,
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
+    seed: int = 0,
+) -> Loaded:
+    """Random weights, the same for the same seed."""
+    device = resolve_device(device)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)  # manual_seed would reach CUDA's, too
+        models = build_models(config)
+    models = models.to(device=device, dtype=resolve_dtype(dtype, device))
+    return Loaded(config, models, is_trained=False)
+
+
+def save(path: str | Path, loaded: Loaded) -> None:
+    """Write config and weights to one .safetensors file that `load` reads."""
+    metadata = {
+        "ppd_config": config_to_json(loaded.config),
+        "is_trained": "true" if loaded.is_trained else "false",
+    }
+    weights.save_checkpoint(path, loaded.models.state_dict(), metadata)
+
+
+def _from_checkpoint(path: Path, device: torch.device, dtype: torch.dtype) -> Loaded:
+    tensors, metadata = weights.read_checkpoint(path, dtype=dtype)
+    if "ppd_config" not in metadata:
+        raise weights.WeightsError(
+            f"{path} must be a checkpoint written by save_pretrained or by "
+            "`ppd weights convert` of a preset, got a file without a config in its metadata"
+        )
+    try:
+        config = config_from_json(metadata["ppd_config"])
+    except ValueError as error:
+        raise weights.WeightsError(f"{path} has an unusable config: {error}") from error
+    with torch.device("meta"):
+        models = build_models(config)
+    weights.load_strict(models, tensors, dtype=dtype, device=device)
+    return Loaded(config, models, is_trained=metadata.get("is_trained") != "false")
