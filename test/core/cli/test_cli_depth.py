@@ -90,7 +90,8 @@ def test_depth_of_everything_in_metres(
     expected = np.expm1(ratio * relative.numpy() + np.log1p(0.5))
     metres = np.load("out/cat_depth.npy")
     is_valid = np.isfinite(metres)
-    np.testing.assert_allclose(metres[is_valid], expected[is_valid], rtol=1e-5)
+    # Near 0 m, float32 is only as fine as it is near 1: expm1 of a sum.
+    np.testing.assert_allclose(metres[is_valid], expected[is_valid], rtol=1e-5, atol=1e-7)
     assert (expected[~is_valid] <= 0).all()
     header = Path("out/cat_cloud.ply").read_bytes().split(b"end_header")[0].decode()
     assert f"element vertex {is_valid.sum()}" in header
