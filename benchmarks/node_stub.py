@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ class RecordedNetworks:
     """
 
     name = "recorded"
+    facts: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, network_s: float, device: str | None) -> None:
         self.spent_s = 0.0

@@ -14,6 +14,8 @@ COARSE_PATCH_PX = 16
 FINE_PATCH_PX = 8
 """Patch side of the second half."""
 PREDICTIONS = ("velocity", "x0")
+BACKEND_NAMES = ("eager", "graph")
+"""How a pipeline's networks can be run; see `ppd_core.backends`."""
 
 
 def _require(holds: bool, message: str) -> None:

@@ -255,6 +255,11 @@ class DepthPipeline:
             timings_s={**seconds, **clock.seconds},
         )
 
+    @property
+    def backend(self) -> Backend:
+        """How the networks are run."""
+        return self._backend
+
     def model_size(
         self, height: int, width: int, processing_area: int | None = None
     ) -> tuple[int, int]:
@@ -316,7 +321,7 @@ class DepthPipeline:
     def sample(
         self, model_image: Tensor, semantics: Tensor | None, noise: Tensor, timesteps: list[int]
     ) -> Tensor:
-        """Relative depth of images of model size, by the plain path.
+        """Relative depth of images of model size.
 
         Args:
             model_image: (B, 3, h, w) in [0, 1].

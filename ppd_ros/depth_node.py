@@ -39,13 +39,14 @@ def load_pipeline(settings: ModelSettings) -> DepthPipeline:
     """Load what the parameters ask for; never downloads: a transition must not last minutes.
 
     Raises:
-        ValueError: no such model, device or dtype.
+        ValueError: no such model, device, dtype or backend, or it cannot run here.
         ppd_core.weights.WeightsError: a file is missing (and where to get it) or broken.
     """
     return DepthPipeline.from_pretrained(
         settings.model,
         device=settings.device,
         dtype=settings.dtype,
+        backend=settings.backend,
         weights_dir=settings.weights_dir,
         download=False,
     )
@@ -292,6 +293,8 @@ class DepthNode(LifecycleNode):
         model = {"model": self.get_parameter("model").value}
         for name in ("device", "dtype"):
             model[name] = str(getattr(self._pipeline, name, ""))
+        if (backend := getattr(self._pipeline, "backend", None)) is not None:
+            model |= {"backend": backend.name, **backend.facts}
         state = NodeHealth(
             lifecycle="active" if self.is_active else lifecycle,
             problem=self._problem,

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ppd_core.config import PRESETS
+from ppd_core.config import BACKEND_NAMES, PRESETS
 from ppd_core.device import DTYPES
 from ppd_ros.parameter_spec import ParameterSpec
 
@@ -47,6 +47,14 @@ SPECS = (
         choices=(AUTO, *DTYPE_NAMES),
         is_fixed_by_configure=True,
     ),
+    ParameterSpec(
+        "backend",
+        AUTO,
+        "How the model runs; auto: graph on CUDA, eager on the CPU. graph compiles on its first "
+        "frame of each size and is then faster, on the CPU it needs a C++ compiler.",
+        choices=(AUTO, *BACKEND_NAMES),
+        is_fixed_by_configure=True,
+    ),
 )
 
 
@@ -58,6 +66,7 @@ class ModelSettings:
     weights_dir: Path | None
     device: str | None
     dtype: torch.dtype | None
+    backend: str | None
 
 
 def model_settings(values: Mapping[str, Any]) -> ModelSettings:
@@ -67,4 +76,5 @@ def model_settings(values: Mapping[str, Any]) -> ModelSettings:
         weights_dir=Path(values["weights_dir"]).expanduser() if values["weights_dir"] else None,
         device=None if values["device"] == AUTO else values["device"],
         dtype=DTYPE_NAMES.get(values["dtype"]),
+        backend=None if values["backend"] == AUTO else values["backend"],
     )

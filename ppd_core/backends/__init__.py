@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+import torch
+
 from ppd_core.backends.eager import EagerBackend
+from ppd_core.backends.graph import GraphBackend
 from ppd_core.backends.protocol import Backend
 from ppd_core.networks import Networks
 
-BACKENDS = {
+BACKENDS: Mapping[str, Callable[[Networks], Backend]] = {
     "eager": EagerBackend,
+    "graph": GraphBackend,
 }
-"""Name -> what is built of the networks."""
+"""Name, of `config.BACKEND_NAMES` -> what is built of the networks."""
 
 
-def resolve_backend(name: str | None) -> str:
-    """The backend asked for; None is the plain path.
+def resolve_backend(name: str | None, device: torch.device) -> str:
+    """The backend asked for; None is "graph" on CUDA, and on the CPU, where it would have to
+    compile for a minute first, "eager".
 
     Raises:
         ValueError: not one of `BACKENDS`.
     """
     if name is None:
-        return "eager"
+        return "graph" if device.type == "cuda" else "eager"
     if name not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}")
     return name
@@ -31,4 +38,4 @@ def build_backend(networks: Networks, name: str | None = None) -> Backend:
     Raises:
         ValueError: as `resolve_backend`, or it cannot run here.
     """
-    return BACKENDS[resolve_backend(name)](networks)
+    return BACKENDS[resolve_backend(name, networks.device)](networks)

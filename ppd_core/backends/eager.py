@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ class EagerBackend:
     """Runs anywhere, takes any image, needs no time to get ready."""
 
     name = "eager"
+    facts: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, networks: Networks) -> None:
         self._networks = networks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,10 @@ class Backend(Protocol):
 
     name: str
     """As `DepthPipeline.from_pretrained` takes it."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What was chosen for this device, for people."""
 
     def estimate(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppd_core.cli.inputs import find_inputs
-from ppd_core.config import PRESETS, PreprocessConfig, SamplerConfig
+from ppd_core.config import BACKEND_NAMES, PRESETS, PreprocessConfig, SamplerConfig
 
 if TYPE_CHECKING:
     from ppd_core.cli.batch import Batch
@@ -115,6 +115,12 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
         "--dtype",
         choices=DTYPES,
         help="of the networks (default: float32 on the CPU, else half precision)",
+    )
+    group.add_argument(
+        "--backend",
+        choices=BACKEND_NAMES,
+        help="how the model runs: graph compiles first and is then faster, worth it for many "
+        "images (default: graph on CUDA, else eager)",
     )
 
 
@@ -255,5 +261,6 @@ def _load(args: argparse.Namespace) -> DepthPipeline:
         args.model,
         device=args.device,
         dtype=getattr(torch, args.dtype) if args.dtype else None,
+        backend=args.backend,
         weights_dir=args.weights_dir,
     )

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ppd_core.models.attention import AttentionKernel
+
 ROPE_BASE = 100.0
 TIME_SINUSOIDS = 256
 
@@ -57,11 +59,16 @@ def apply_rope(x: Tensor, table: RopeTable) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Self-attention with LayerNorm on queries and keys, and 2-D RoPE."""
+    """Self-attention with LayerNorm on queries and keys, and 2-D RoPE.
+
+    Attributes:
+        kernel: what computes it; a backend may put a faster one in its place.
+    """
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.kernel: AttentionKernel = F.scaled_dot_product_attention
         self.qkv = nn.Linear(dim, 3 * dim)
         self.q_norm = nn.LayerNorm(dim // num_heads)
         self.k_norm = nn.LayerNorm(dim // num_heads)
@@ -72,7 +79,7 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q = apply_rope(self.q_norm(q), rope)
         k = apply_rope(self.k_norm(k), rope)
-        x = F.scaled_dot_product_attention(q, k, v)
+        x = self.kernel(q, k, v)
         return self.proj(x.transpose(1, 2).flatten(2))
 
 

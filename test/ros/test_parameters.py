@@ -127,15 +127,17 @@ def test_an_area_is_the_models_own_or_large_enough(name):
 
 def test_auto_and_empty_leave_the_choice_to_the_pipeline():
     settings = model_settings(DEFAULTS)
-    assert (settings.weights_dir, settings.device, settings.dtype) == (None, None, None)
+    assert (settings.weights_dir, settings.device) == (None, None)
+    assert (settings.dtype, settings.backend) == (None, None)
 
 
 def test_model_settings_are_what_was_given():
-    given = {"weights_dir": "~/w", "device": "cuda:1", "dtype": "bfloat16", "model": "x"}
+    given = {"weights_dir": "~/w", "device": "cuda:1", "dtype": "bfloat16"}
+    given |= {"backend": "graph", "model": "x"}
     settings = model_settings({**DEFAULTS, **given})
     assert settings.weights_dir == Path.home() / "w"
     assert (settings.model, settings.device) == ("x", "cuda:1")
-    assert settings.dtype is torch.bfloat16
+    assert (settings.dtype, settings.backend) == (torch.bfloat16, "graph")
 
 
 def test_constant_alignment_spans_near_to_far():
@@ -170,6 +172,7 @@ def test_staleness_is_switched_off_by_a_switch_not_by_a_number():
         ("range.min_m", 1000.0, r"range.min_m must be less than range.max_m, got 1000 and 1000"),
         ("points.decimation", 0, r"points.decimation must be in \[1, 64\], got 0"),
         ("max_rate_hz", -1.0, r"max_rate_hz must be in \[0.0, 1000.0\], got -1.0"),
+        ("backend", "fast", r"backend must be one of auto, eager, graph.*got 'fast'"),
         ("dtype", "int8", r"dtype must be one of auto, float32, .*got 'int8'"),
         ("num_steps", 0, r"num_steps must be in \[1, 1000\], got 0"),
         ("processing_area", -1, r"processing_area must be in \[0, 16000000\], got -1"),
@@ -218,11 +221,14 @@ def test_changes_that_belong_together_are_judged_together(make_node):
         changed(node, True, alignment__near_m=20.0)
 
 
-@pytest.mark.parametrize("name", ["model", "weights_dir", "device", "dtype", "image_transport"])
+@pytest.mark.parametrize(
+    "name", ["model", "weights_dir", "device", "dtype", "backend", "image_transport"]
+)
 def test_what_configure_reads_changes_only_before_it(make_node, name):
     node = make_node()
     parameters.declare(node)
-    value = {"dtype": "float32", "image_transport": "compressed"}.get(name, "cpu")
+    values = {"dtype": "float32", "backend": "eager", "image_transport": "compressed"}
+    value = values.get(name, "cpu")
     changed(node, False, **{name: value})
     changed(node, True, **{name: DEFAULTS[name]})
     with pytest.raises(ValueError, match=f"{name} can change only while unconfigured: clean up"):

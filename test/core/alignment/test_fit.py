@@ -140,7 +140,6 @@ def test_sizes_that_differ_are_refused():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_fit_does_not_wait_for_the_gpu():
     samples = [one.cuda() for one in line()]
     fit_affine(*samples, CONFIG)

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ppd_core import DepthPipeline, PipelineConfig
+from ppd_core.backends import BACKENDS, build_backend, graph, resolve_backend
+from ppd_core.backends.eager import EagerBackend
+from ppd_core.backends.graph import GraphBackend
+from ppd_core.config import BACKEND_NAMES
+from ppd_core.device import StageClock
+from ppd_core.flow import timestep_grid
+from ppd_core.networks import Networks
+
+CPU = torch.device("cpu")
+AREA = 64 * 96
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
+"""Largest difference of relative depth, which spans about 1: rounding of the dtype."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiler():
+    """A fresh start, and none of the compiled code left for other tests."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError:
+        pytest.skip("needs a C++ compiler")
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def block_by_block(monkeypatch):
+    """As networks are compiled that are too large to be compiled as wholes."""
+    monkeypatch.setattr(graph, "SMALL_PARAMETERS", 0)
+
+
+@pytest.fixture
+def clock() -> StageClock:
+    return StageClock(CPU)
+
+
+@torch.no_grad()
+def assert_eager_depth(backend, networks, images, x_t, num_steps, clock):
+    times = timestep_grid(num_steps)
+    area = x_t.shape[-2] * x_t.shape[-1]
+    expected = EagerBackend(networks).estimate(images, area, x_t, times, clock).relative_depth
+    found = backend.estimate(images, area, x_t, times, clock).relative_depth
+    assert found.dtype == expected.dtype == networks.state_dtype
+    torch.testing.assert_close(found, expected, atol=TOLERANCE[networks.dtype], rtol=0)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_compiled_whole_the_depth_is_that_of_the_plain_path(small_networks, inputs, clock, dtype):
+    backend = GraphBackend(small_networks(dtype))
+    for seed in (0, 1):
+        images, x_t = inputs(seed)
+        assert_eager_depth(backend, small_networks(dtype), images, x_t, 2, clock)
+
+
+@pytest.mark.usefixtures("block_by_block")
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_compiled_block_by_block_the_depth_is_that_of_the_plain_path(
+    small_networks, inputs, clock, dtype
+):
+    backend = GraphBackend(small_networks(dtype))
+    for seed, count in ((0, 1), (1, 2)):
+        images, x_t = inputs(seed, count=count)
+        assert_eager_depth(backend, small_networks(dtype), images, x_t, 2, clock)
+
+
+@pytest.mark.usefixtures("block_by_block")
+def test_it_matches_the_recording_of_the_published_pipeline(
+    golden, full_dit, full_da2_prompt, assert_parity
+):
+    recorded = golden("pipeline_full")
+    networks = Networks(
+        PipelineConfig(), nn.ModuleDict({"dit": full_dit, "semantics": full_da2_prompt})
+    )
+    graph.compile_networks(networks)
+    with torch.no_grad():
+        schedule = networks.schedule(timestep_grid(4), *recorded["noise"].shape[-2:])
+        found = networks.estimate(recorded["image"], recorded["noise"], schedule)
+    assert_parity(found.relative_depth, recorded["relative_depth"])
+
+
+@torch.no_grad()
+def test_other_times_of_a_size_need_no_compiling(small_networks, inputs, clock):
+    networks = small_networks()
+    backend = GraphBackend(networks)
+    images, x_t = inputs(0)
+    backend.estimate(images, AREA, x_t, timestep_grid(1), clock)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        assert_eager_depth(backend, small_networks(), images, x_t, 3, clock)
+
+
+@torch.no_grad()
+def test_programs_are_bounded_and_the_one_unused_for_longest_goes(
+    small_networks, inputs, clock, monkeypatch
+):
+    monkeypatch.setattr(graph, "MAX_PROGRAMS", 2)
+    built = []
+    build = GraphBackend._build
+
+    def counted(self, images, area, x_t, timesteps):
+        built.append(len(timesteps))
+        return build(self, images, area, x_t, timesteps)
+
+    monkeypatch.setattr(GraphBackend, "_build", counted)
+    backend = GraphBackend(small_networks())
+    images, x_t = inputs(0)
+    for num_steps in (1, 2, 1, 3, 1, 2):
+        backend.estimate(images, AREA, x_t, timestep_grid(num_steps), clock)
+    assert built == [1, 2, 3, 2]
+
+
+@torch.no_grad()
+def test_another_size_gets_a_program_of_its_own(small_networks, inputs, clock):
+    backend = GraphBackend(small_networks())
+    for height, width in ((64, 96), (96, 64), (64, 96)):
+        images, x_t = inputs(height, height, width)
+        assert_eager_depth(backend, small_networks(), images, x_t, 1, clock)
+
+
+def test_without_a_compiler_it_says_what_to_install(small_networks, monkeypatch):
+    import torch._inductor.cpp_builder as cpp_builder
+
+    def refuse(*args):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", refuse)
+    with pytest.raises(ValueError, match="apt install g\\+\\+"):
+        GraphBackend(small_networks())
+
+
+def test_an_unknown_backend_is_refused_with_those_that_exist(small_networks):
+    with pytest.raises(ValueError, match=r"eager, graph.*got 'fast'"):
+        build_backend(small_networks(), "fast")
+
+
+def test_the_default_compiles_where_that_is_worth_a_wait():
+    assert resolve_backend(None, CPU) == "eager"
+    assert resolve_backend(None, torch.device("cuda")) == "graph"
+    assert tuple(BACKENDS) == BACKEND_NAMES
+
+
+def test_a_pipeline_takes_a_backend_by_its_name():
+    pipeline = DepthPipeline.from_pretrained("nano", device="cpu", backend="eager")
+    assert pipeline.backend.name == "eager"
+    with pytest.raises(ValueError, match="backend must be one of"):
+        DepthPipeline.from_pretrained("nano", device="cpu", backend="slow")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_cuda_graph_gives_the_plain_depth_of_each_frame(dtype):
+    eager, fast = (
+        DepthPipeline.from_pretrained("nano", device="cuda", dtype=dtype, backend=name)
+        for name in ("eager", "graph")
+    )
+    results = []
+    for seed in (0, 1, 0):
+        image = np.random.default_rng(seed).integers(0, 256, (240, 320, 3), np.uint8)
+        results.append((fast(image), eager(image)))
+    for found, expected in results:  # all at the end: none is overwritten by a later frame
+        torch.testing.assert_close(
+            found.relative_depth_model, expected.relative_depth_model, atol=0.02, rtol=0
+        )
+
+
+@pytest.mark.gpu
+def test_a_cuda_graph_allocates_nothing_in_the_steady_state():
+    pipeline = DepthPipeline.from_pretrained("nano", device="cuda", backend="graph")
+    image = np.zeros((240, 320, 3), np.uint8)
+    for _ in range(3):
+        pipeline(image)
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_stats()["num_device_alloc"]
+    for _ in range(10):
+        pipeline(image)
+    torch.cuda.synchronize()
+    assert torch.cuda.memory_stats()["num_device_alloc"] == before
