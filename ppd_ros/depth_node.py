@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from ppd_core.alignment.aligner import FrameAligner
 from ppd_core.pipeline import DepthPipeline
+from ppd_core.threads import set_threads
 from ppd_core.weights import WeightsError
 from ppd_ros import parameters
 from ppd_ros.anchors import check_model
@@ -306,6 +307,7 @@ class DepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the node until SIGINT or SIGTERM, and end the process: status 0 after either."""
+    set_threads()
     leave(run_node(lambda is_ending: DepthNode(is_ending=is_ending), args))
 
 

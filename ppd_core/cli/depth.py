@@ -256,7 +256,9 @@ def _load(args: argparse.Namespace) -> DepthPipeline:
     import torch
 
     from ppd_core.pipeline import DepthPipeline
+    from ppd_core.threads import set_threads
 
+    set_threads()
     return DepthPipeline.from_pretrained(
         args.model,
         device=args.device,
