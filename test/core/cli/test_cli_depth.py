@@ -321,8 +321,10 @@ def test_depth_hands_model_options_on(
 
     monkeypatch.setattr(DepthPipeline, "from_pretrained", build)
     write_photo(Path("a.png"))
-    assert ppd_depth("a.png", "--model", "m", "--device", "cpu", "--dtype", "bfloat16") == 0
-    assert asked == [("m", {"device": "cpu", "dtype": torch.bfloat16, "weights_dir": None})]
+    words = "--model m --device cpu --dtype bfloat16 --backend graph"
+    assert ppd_depth("a.png", *words.split()) == 0
+    wanted = {"device": "cpu", "dtype": torch.bfloat16, "backend": "graph", "weights_dir": None}
+    assert asked == [("m", wanted)]
 
 
 def test_main_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
