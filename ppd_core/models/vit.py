@@ -91,6 +91,10 @@ def layer_tokens(vit: VisionTransformer, image: Tensor, layers: Sequence[int]) -
 
 def imagenet_normalize(image: Tensor) -> Tensor:
     """(B, 3, H, W) in [0, 1] to zero mean and unit deviation over ImageNet."""
-    mean = torch.tensor(IMAGENET_MEAN, device=image.device, dtype=image.dtype).view(1, 3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=image.device, dtype=image.dtype).view(1, 3, 1, 1)
-    return (image - mean) / std
+    return (image - _per_channel(IMAGENET_MEAN, image)) / _per_channel(IMAGENET_STD, image)
+
+
+def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    """(1, C, 1, 1) in dtype and on the device of `like`."""
+    # Not by `torch.tensor`: that is a copy from the host, which waits, and cannot be captured.
+    return torch.cat([like.new_full((1, 1, 1, 1), value) for value in values], dim=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppd_core.config import SpDitConfig
+from ppd_core.device_resize import axis_weights
 from ppd_core.models.moge2 import MoGe2
 from ppd_core.models.semantics import DinoV2Prompt
 from ppd_core.models.sp_dit import SpDit
@@ -132,3 +136,36 @@ def register_toy(monkeypatch) -> Callable[..., PublishedFile]:
 def toy(register_toy) -> PublishedFile:
     """That file."""
     return register_toy()
+
+
+class _CaptureWatch(TorchDispatchMode):
+    """Refuses what a CUDA graph cannot hold: copies from and to the host, and waits."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        given = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
+        out = func(*args, **kwargs)
+        name = func.overloadpacket.__name__
+        # `lift_fresh` is how a tensor of Python numbers comes into being.
+        is_copy = name in ("_to_copy", "copy_", "copy")
+        devices = {one.device.type for one in (*given, out) if isinstance(one, Tensor)}
+        assert name not in ("lift_fresh", "lift", "_local_scalar_dense"), f"{func} on the host"
+        assert not (is_copy and len(devices) > 1), f"{func} between {devices}"
+        return out
+
+
+@pytest.fixture
+def fake_cuda() -> Callable[[], AbstractContextManager]:
+    """Makes contexts in which there is a CUDA device that computes shapes alone.
+
+    What a context gives makes contexts that fail at anything that cannot be captured in a graph.
+    """
+
+    @contextmanager
+    def make():
+        axis_weights.cache_clear()  # Fake tensors must not meet those of others.
+        with FakeTensorMode():
+            yield _CaptureWatch
+        axis_weights.cache_clear()
+
+    return make
