@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ppd_core.config import COARSE_PATCH_PX
+from ppd_core.device_resize import device_model_images
+from ppd_core.transfer import Uploader
 
 MAX_IMAGE_PIXELS = 100_000_000
 MIN_IMAGE_SIDE_PX = COARSE_PATCH_PX
@@ -80,24 +83,55 @@ def model_size(height: int, width: int, processing_area: int) -> tuple[int, int]
     return h, w
 
 
+def is_shrinking(height: int, width: int, processing_area: int) -> bool:
+    """Whether an H x W image is resized by area, else cubic."""
+    return processing_area < height * width
+
+
 def model_images(
-    images: Sequence[np.ndarray], processing_area: int, device: torch.device, dtype: torch.dtype
+    images: Sequence[np.ndarray],
+    processing_area: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    uploader: Uploader | None = None,
 ) -> Tensor:
-    """Images of one model size as a batch on a device.
+    """Images of one model size as a batch on a device; resized there, unless it is the CPU.
 
     Args:
         images: each (H, W, 3) uint8 RGB.
         processing_area: pixels at model size.
+        uploader: of that device, for a caller with many images; None makes one for this call.
 
     Returns:
-        (B, 3, h, w) in [0, 1].
+        (B, 3, h, w) in [0, 1]. The host does not wait for another device.
 
     Raises:
         ValueError: see `check_image`.
     """
-    each = [preprocess(image, processing_area) for image in images]
-    batch = each[0] if len(each) == 1 else torch.cat(each)  # cat copies one, too
-    return batch.to(device, dtype)
+    if device.type == "cpu":
+        each = [preprocess(image, processing_area).to(dtype) for image in images]
+    else:
+        uploader = Uploader(device) if uploader is None else uploader
+        each = [
+            _on_device(group, processing_area, dtype, uploader) for group in _of_one_size(images)
+        ]
+    return each[0] if len(each) == 1 else torch.cat(each)  # cat copies one, too
+
+
+def _of_one_size(images: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """Runs of images of one size, in their order."""
+    for image in images:
+        check_image(image)
+    return [list(run) for _, run in groupby(images, key=lambda image: image.shape)]
+
+
+def _on_device(
+    images: Sequence[np.ndarray], processing_area: int, dtype: torch.dtype, uploader: Uploader
+) -> Tensor:
+    height, width = images[0].shape[:2]
+    h, w = model_size(height, width, processing_area)
+    shrinks = is_shrinking(height, width, processing_area)
+    return device_model_images(uploader.upload(images), h, w, shrinks, dtype)
 
 
 def preprocess(image: np.ndarray, processing_area: int) -> Tensor:
@@ -119,8 +153,8 @@ def preprocess(image: np.ndarray, processing_area: int) -> Tensor:
     height, width = image.shape[:2]
     h, w = model_size(height, width, processing_area)
     if (h, w) != (height, width):
-        is_shrinking = processing_area < height * width
-        interpolation = cv2.INTER_AREA if is_shrinking else cv2.INTER_CUBIC
+        shrinks = is_shrinking(height, width, processing_area)
+        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
         image = cv2.resize(image, (w, h), interpolation=interpolation)
     # Over twice as fast as a transposed copy.
     planes = torch.from_numpy(np.stack(cv2.split(image)))

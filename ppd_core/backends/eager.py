@@ -13,6 +13,7 @@ from torch import Tensor
 from ppd_core.device import StageClock
 from ppd_core.networks import Estimate, Networks, Schedule
 from ppd_core.preprocess import model_images
+from ppd_core.transfer import Uploader
 
 KEPT_SCHEDULES = 8
 
@@ -25,6 +26,7 @@ class EagerBackend:
 
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
+        self._uploader = Uploader(networks.device)
         self._schedule = lru_cache(KEPT_SCHEDULES)(self._make_schedule)
 
     def estimate(
@@ -38,7 +40,9 @@ class EagerBackend:
         """See `Backend.estimate`."""
         networks = self._networks
         with clock.stage("preprocess"):
-            model = model_images(images, processing_area, networks.device, networks.state_dtype)
+            model = model_images(
+                images, processing_area, networks.device, networks.state_dtype, self._uploader
+            )
         with clock.stage("prompt"):
             semantics, features = networks.encode(model)
         with clock.stage("sample"):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ppd_core.preprocess import check_image, model_size, preprocess
+from ppd_core.preprocess import check_image, model_images, model_size, preprocess
+from ppd_core.transfer import Uploader
 
 TRAINED_AREA = 1024 * 768
 
@@ -105,3 +106,45 @@ def test_preprocess_takes_any_layout_and_divides_exactly(is_flipped, area):
     if area == 32 * 48:
         plain = torch.from_numpy(view.transpose(2, 0, 1).copy())[None].float() / 255
         assert torch.equal(found, plain)
+
+
+SEVERAL_SIZES = [(96, 128), (96, 128), (48, 64), (60, 80)]
+"""Of one model size at 64 * 48."""
+
+
+@pytest.fixture
+def several() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in SEVERAL_SIZES]
+
+
+class CopyingUploader(Uploader):
+    """Of the CPU, whatever device it is said to be of."""
+
+    def __init__(self):
+        super().__init__(torch.device("cpu"))
+        self.batch_sizes = []
+
+    def upload(self, images, out=None):
+        self.batch_sizes.append(len(images))
+        return super().upload(images, out)
+
+
+@pytest.mark.parametrize("area", [64 * 48, 256 * 192])
+def test_images_for_a_device_are_those_of_the_cpu_but_for_rounding(several, area):
+    cpu = model_images(several, area, torch.device("cpu"), torch.float64)
+    uploader = CopyingUploader()
+    found = model_images(several, area, torch.device("cuda"), torch.float64, uploader)
+    assert uploader.batch_sizes == [2, 1, 1]
+    assert found.shape == cpu.shape
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, cpu, atol=1.001 / 255, rtol=0)
+    assert (found - cpu).abs().mean() < 0.01 / 255
+
+
+def test_images_for_a_device_are_checked_before_they_are_sent():
+    uploader = CopyingUploader()
+    bad = np.zeros((48, 64, 4), np.uint8)
+    with pytest.raises(ValueError, match="drop alpha"):
+        model_images([bad], 64 * 48, torch.device("cuda"), torch.float32, uploader)
+    assert uploader.batch_sizes == []
