@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -50,18 +52,87 @@ def resolve_dtype(dtype: torch.dtype | None, device: torch.device) -> torch.dtyp
     return dtype
 
 
-class StageClock:
-    """Seconds of each stage, the device's queue emptied at each end."""
+class StageSeconds(Mapping[str, float]):
+    """Stage -> its seconds, in the order of the stages.
 
-    def __init__(self, device: torch.device) -> None:
+    Of a device's work they are not known before it is done: who reads a value waits for that
+    stage, who lists the names does not.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, float | tuple[Any, Any]] = {}
+
+    def add(self, name: str, start: Any, end: Any) -> None:
+        """Tell of a stage: two times in seconds, or two events that were recorded."""
+        self._known[name] = end - start if isinstance(end, float) else (start, end)
+
+    def copy(self) -> StageSeconds:
+        """The same stages, to which others may be added."""
+        copied = StageSeconds()
+        copied._known.update(self._known)
+        return copied
+
+    def __getitem__(self, name: str) -> float:
+        known = self._known[name]
+        if not isinstance(known, float):
+            start, end = known
+            end.synchronize()
+            known = self._known[name] = start.elapsed_time(end) / 1000
+        return known
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known  # The mixin's own would read the value.
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class StageClock:
+    """Times stages without a wait: on CUDA by events in the device's current stream.
+
+    Args:
+        device: where the stages run.
+        earlier: stages that were timed by another clock; `seconds` begins with them.
+        new_event: makes an event that marks a time; default `torch.cuda.Event` on CUDA, and on
+            the CPU none: there, the host's clock tells.
+
+    Attributes:
+        seconds: of the stages so far.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        earlier: StageSeconds | None = None,
+        new_event: Callable[[], Any] | None = None,
+    ) -> None:
         self.device = device
-        self.seconds: dict[str, float] = {}
+        if new_event is None and device.type == "cuda":
+            new_event = partial(torch.cuda.Event, enable_timing=True)
+        self._new_event = new_event
+        self.seconds = StageSeconds() if earlier is None else earlier.copy()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the block under `name`."""
-        start = time.perf_counter()
+        start = self._mark()
         yield
+        self.seconds.add(name, start, self._mark())
+
+    def _mark(self) -> Any:
+        """An event, or the host's time."""
+        if self._new_event is None:
+            return time.perf_counter()
+        event = self._new_event()
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        self.seconds[name] = time.perf_counter() - start
+            event.record(torch.cuda.current_stream(self.device))
+        else:
+            event.record()
+        return event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ppd_core.backends.eager import EagerBackend
 from ppd_core.backends.protocol import Backend
 from ppd_core.config import PipelineConfig, PreprocessConfig, SamplerConfig
 from ppd_core.depth_result import DepthResult
-from ppd_core.device import StageClock
+from ppd_core.device import StageClock, StageSeconds
 from ppd_core.flow import timestep_grid
 from ppd_core.frame import Aligner, Frame, frames_of
 from ppd_core.geometry.upsample import upsample_depth
@@ -25,6 +25,7 @@ from ppd_core.loading import Loaded, build_random, load, save
 from ppd_core.models.moge2 import MoGe2, MoGe2Features, MoGe2Geometry
 from ppd_core.networks import Networks
 from ppd_core.preprocess import model_size
+from ppd_core.transfer import to_device
 from ppd_core.types import AlignedDepth, Alignment, Intrinsics
 
 
@@ -218,10 +219,10 @@ class DepthPipeline:
         frame: Frame,
         relative_model: Tensor,
         features: MoGe2Features | None,
-        seconds: Mapping[str, float],
+        seconds: StageSeconds,
     ) -> DepthResult:
         """What is made of one image's sample."""
-        clock = StageClock(self.device)
+        clock = StageClock(self.device, earlier=seconds)
         with clock.stage("upsample"):
             relative = upsample_depth(relative_model, *frame.image.shape[:2])
         with clock.stage("align"):
@@ -238,8 +239,7 @@ class DepthPipeline:
             metric = aligned.metric_depth
             colors = None
             if frame.intrinsics is not None:
-                # A copy: cameras reuse their buffers, and torch takes no flipped arrays.
-                colors = torch.from_numpy(frame.image.copy()).to(self.device)
+                colors = to_device(frame.image, self.device)  # A copy: cameras reuse buffers.
             known = relative if metric is None else metric
             valid_mask = known.abs() < torch.inf
         return DepthResult(
@@ -252,7 +252,7 @@ class DepthPipeline:
             intrinsics=frame.intrinsics,
             sky_mask=sky_mask,
             colors=colors,
-            timings_s={**seconds, **clock.seconds},
+            timings_s=clock.seconds,
         )
 
     @property

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from itertools import count
 
 import pytest
 import torch
@@ -63,3 +64,75 @@ def test_clock_keeps_the_seconds_of_each_stage_in_order():
         pass
     assert list(clock.seconds) == ["first", "second"]
     assert clock.seconds["first"] >= 0.02 > clock.seconds["second"]
+
+
+def events_of_a_device():
+    """Makes events that a device reaches one after the other, 1 ms apart, as torch's are."""
+    times_ms = count()
+    made = []
+
+    class Event:
+        def __init__(self):
+            self.time_ms = None
+            self.is_waited_for = False
+            made.append(self)
+
+        def record(self):
+            self.time_ms = float(next(times_ms))
+
+        def synchronize(self):
+            self.is_waited_for = True
+
+        def elapsed_time(self, other):
+            assert other.is_waited_for, "not known yet"
+            return other.time_ms - self.time_ms
+
+    return Event, made
+
+
+def test_a_device_s_stages_are_waited_for_when_they_are_read():
+    event, made = events_of_a_device()
+    clock = StageClock(CPU, new_event=event)
+    for name in ("first", "second"):
+        with clock.stage(name):
+            pass
+    seconds = clock.seconds
+    assert list(seconds) == ["first", "second"]
+    assert len(seconds) == 2 and "first" in seconds
+    assert not any(one.is_waited_for for one in made)
+    assert seconds["second"] == 0.001
+    assert [one.is_waited_for for one in made] == [False, False, False, True]
+    assert dict(seconds) == {"first": 0.001, "second": 0.001}
+
+
+def test_a_clock_goes_on_from_another_without_a_wait():
+    event, made = events_of_a_device()
+    shared = StageClock(CPU, new_event=event)
+    with shared.stage("prompt"):
+        pass
+    own = [StageClock(CPU, earlier=shared.seconds, new_event=event) for _ in range(2)]
+    for clock in own:
+        with clock.stage("align"):
+            pass
+    assert not any(one.is_waited_for for one in made)
+    assert list(shared.seconds) == ["prompt"]
+    for clock in own:
+        assert dict(clock.seconds) == {"prompt": 0.001, "align": 0.001}
+
+
+def test_a_stage_that_failed_has_no_time():
+    clock = StageClock(CPU)
+    with pytest.raises(ZeroDivisionError), clock.stage("broken"):
+        1 / 0  # noqa: B018
+    assert dict(clock.seconds) == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_stage_on_a_gpu_lasts_as_long_as_the_gpu_works():
+    clock = StageClock(torch.device("cuda"))
+    with clock.stage("sleep"):
+        torch.cuda._sleep(50_000_000)
+    start = time.perf_counter()
+    assert clock.seconds["sleep"] > 0.005
+    assert time.perf_counter() - start > 0.001  # Nobody had waited before.
