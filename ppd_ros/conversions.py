@@ -18,6 +18,7 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from ppd_core.geometry.cloud import as_array, pack_xyzrgb
+from ppd_core.transfer import to_host
 from ppd_core.types import Alignment, AlignmentError
 from ppd_ros.image_reading import pixel_bytes
 
@@ -120,7 +121,7 @@ def depth_to_cloud(
 ) -> PointCloud2:
     """Make the point cloud of a depth image, x y z and a packed rgb of `POINT_STEP` bytes a point.
 
-    The points are made in the message's own memory, or on another device and copied there once.
+    The points are made in the message's own memory, or on another device and brought here once.
 
     Args:
         depth: (H, W) float32, along the optical z axis (metres, if the points shall be); NaN,
@@ -141,15 +142,28 @@ def depth_to_cloud(
     """
     sent = slice(None, None, decimation)
     depth, rays, colors = (image[sent, sent] for image in (depth, rays, colors))
-    if is_organized:
+    if is_organized and depth.device.type == "cpu":
         height, width = depth.shape
         message = _empty_cloud(height, width, header, is_dense=False)
         pack_xyzrgb(depth, rays, colors, torch.from_numpy(_point_rows(message)))
         return message
-    points = pack_xyzrgb(depth, rays, colors).flatten(0, 1)
-    valid = points.index_select(0, torch.isfinite(points[:, 2]).nonzero()[:, 0])
-    message = _empty_cloud(1, len(valid), header, is_dense=True)
-    torch.from_numpy(_point_rows(message)).copy_(valid)
+    (packed,) = to_host([pack_xyzrgb(depth, rays, colors)])
+    return packed_to_cloud(packed, header, is_organized=is_organized)
+
+
+def packed_to_cloud(packed: Tensor, header: Header, *, is_organized: bool = True) -> PointCloud2:
+    """Make the cloud of points that `ppd_core.geometry.cloud.pack_xyzrgb` has packed.
+
+    Args:
+        packed: (H, W, 4) float32 on the CPU.
+        header, is_organized: as in `depth_to_cloud`.
+    """
+    if not is_organized:
+        points = packed.flatten(0, 1)
+        packed = points.index_select(0, torch.isfinite(points[:, 2]).nonzero()[:, 0])[None]
+    height, width = packed.shape[:2]
+    message = _empty_cloud(height, width, header, is_dense=not is_organized)
+    torch.from_numpy(_point_rows(message)).copy_(packed)
     return message
 
 

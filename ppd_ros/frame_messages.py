@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.camera import ray_table
+from ppd_core.geometry.cloud import pack_xyzrgb
 from ppd_core.geometry.ranges import limit_range
 from ppd_core.image_files import depth_preview
+from ppd_core.transfer import to_device, to_host
 from ppd_core.types import RELATIVE_CLOUD_OFFSET
 from ppd_ros import conversions
 from ppd_ros.alignment_parameters import AlignmentSettings
@@ -65,14 +67,17 @@ class PublishedDepth:
     Attributes:
         values: (H, W) float32; NaN = invalid, -Inf = too near, +Inf = beyond the range.
         is_metric: metres along the optical z axis; else relative depth.
+        packed: (H, W, 4) float32, the points that are sent, packed as `pack_xyzrgb` does; None
+            where nobody wants them, or they are still to be made.
     """
 
     values: Tensor
     is_metric: bool
+    packed: Tensor | None = None
 
 
 def depth_of(request: Request, result: DepthResult) -> PublishedDepth:
-    """What is published as the depth of a frame that is not dropped.
+    """What is published as the depth of a frame that is not dropped, on the CPU.
 
     Source: REP 117 (infinities), REP 118 (NaN).
     """
@@ -84,9 +89,22 @@ def depth_of(request: Request, result: DepthResult) -> PublishedDepth:
     else:
         values = torch.where(result.valid_mask, result.relative_depth, torch.nan)
     if request.view is not None and request.view.rectification is not None:
-        is_seen = torch.from_numpy(request.view.rectification.is_seen).to(values.device)
+        is_seen = to_device(request.view.rectification.is_seen, values.device)
         values = torch.where(is_seen, values, torch.nan)
-    return PublishedDepth(values, result.metric_depth is not None)
+    depth = PublishedDepth(values, result.metric_depth is not None)
+    return depth if values.device.type == "cpu" else fetched(request, depth)
+
+
+def fetched(request: Request, depth: PublishedDepth) -> PublishedDepth:
+    """Depth and, where they are wanted, points, made on their device and brought to the CPU with
+    one wait for all."""
+    tensors = [depth.values]
+    if "points" in request.wanted:
+        sent = slice(None, None, request.settings.output.decimation)
+        inputs = _cloud_inputs(request, depth)
+        tensors.append(pack_xyzrgb(*(image[sent, sent] for image in inputs)))
+    values, *packed = to_host(tensors)
+    return PublishedDepth(values, depth.is_metric, *packed)
 
 
 def _message(name: str, request: Request, depth: PublishedDepth | None) -> Any:
@@ -118,14 +136,22 @@ def _message(name: str, request: Request, depth: PublishedDepth | None) -> Any:
 
 
 def _cloud(request: Request, depth: PublishedDepth) -> PointCloud2:
-    assert request.view is not None  # else it is not wanted
-    z = depth.values if depth.is_metric else depth.values + RELATIVE_CLOUD_OFFSET
-    output = request.settings.output
+    output, header = request.settings.output, request.frame.image.header
+    if depth.packed is not None:
+        return conversions.packed_to_cloud(depth.packed, header, is_organized=output.is_organized)
     return conversions.depth_to_cloud(
-        z,
-        ray_table(request.view.intrinsics, z.device),
-        torch.from_numpy(request.rgb).to(z.device),
-        request.frame.image.header,
+        *_cloud_inputs(request, depth),
+        header,
         decimation=output.decimation,
         is_organized=output.is_organized,
     )
+
+
+def _cloud_inputs(request: Request, depth: PublishedDepth) -> tuple[Tensor, Tensor, Tensor]:
+    """z (H, W), rays and colours (H, W, 3), on the device of the depth."""
+    assert request.view is not None  # else points are not wanted
+    device = depth.values.device
+    z = depth.values if depth.is_metric else depth.values + RELATIVE_CLOUD_OFFSET
+    is_on_host = device.type == "cpu"
+    colors = torch.from_numpy(request.rgb) if is_on_host else to_device(request.rgb, device)
+    return z, ray_table(request.view.intrinsics, device), colors

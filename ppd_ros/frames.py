@@ -102,10 +102,14 @@ class FrameProcessor:
             self._outputs[name].publish(message)
         self.remind_of_units()
         end_s = time.perf_counter()
+        stages = dict(result.timings_s) if result else {}
+        # A GPU is still at work when the model's call returns: the first message waited for it.
+        done_s = min(max(done_s, request.ready_s + sum(stages.values())), end_s)
+        start_s = max(start_s, done_s)
         self._statistics.record(
             {
                 "decode": request.ready_s - request.start_s,
-                **(result.timings_s if result else {}),
+                **stages,
                 "model": done_s - request.ready_s,
                 "publish": end_s - start_s,
                 "stamp to published": self._age_s(frame.image),

@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.rectify import Rectification
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
-from ppd_ros import conversions
+from ppd_ros import conversions, frame_messages
 from ppd_ros.cloud_reading import xyz_of_cloud
 from ppd_ros.conversions import image_to_depth, rgb_to_image
 from ppd_ros.frame_messages import is_dropped, messages_of
@@ -204,3 +204,27 @@ def test_all_that_is_wanted_is_made_and_nothing_else():
     assert all(message.header == HEADER for message in sent.values())
     for name in OUTPUTS:
         assert list(messages(tied(), {name}, source="depth")) == [name]
+
+
+@pytest.mark.parametrize("is_organized", [True, False])
+@pytest.mark.parametrize("decimation", [1, 2])
+@pytest.mark.parametrize("result", [untied(), tied()])
+def test_points_that_were_made_on_a_device_are_those_of_the_cpu(result, decimation, is_organized):
+    source = "none" if result.metric_depth is None else "depth"
+    values = {"points__organized": is_organized, "points__decimation": decimation}
+    request = request_of(source=source, **values)
+    here = frame_messages.depth_of(request, result)
+    assert here.packed is None
+    there = frame_messages.fetched(request, here)
+    assert there.packed is not None
+    expected, found = (
+        frame_messages._message("points", request, depth) for depth in (here, there)
+    )
+    assert found == expected
+    assert torch.equal(there.values.nan_to_num(9), here.values.nan_to_num(9))
+
+
+def test_points_that_nobody_wants_are_not_made_on_a_device():
+    request = request_of({"depth"})
+    here = frame_messages.depth_of(request, untied())
+    assert frame_messages.fetched(request, here).packed is None
