@@ -74,12 +74,30 @@ def resize(pixels: Tensor, h: int, w: int, is_shrinking: bool) -> Tensor:
     height, width = pixels.shape[1:3]
     levels = pixels.float()
     if (h, w) != (height, width):
-        # Like cv2, which averages areas only where no side grows.
-        kind = "cubic" if not is_shrinking else "area" if h <= height and w <= width else "linear"
-        levels = _weighted_sum(pixels, 1, axis_weights(kind, height, h, pixels.device))
-        levels = _weighted_sum(levels, 2, axis_weights(kind, width, w, pixels.device))
+        kind = _kind((height, width), (h, w), is_shrinking)
+        rows, cols = image_weights((height, width), (h, w), is_shrinking, pixels.device)
+        levels = _weighted_sum(_weighted_sum(pixels, 1, rows), 2, cols)
         levels = _whole(levels, kind == "area" and (height, width) == (2 * h, 2 * w))
     return levels.permute(0, 3, 1, 2).contiguous().div_(255)
+
+
+def image_weights(
+    size: tuple[int, int], wanted: tuple[int, int], is_shrinking: bool, device: torch.device
+) -> tuple[AxisWeights, AxisWeights]:
+    """The weights that `resize` uses for rows and for columns, of those that are kept.
+
+    Who records `resize` in a CUDA graph must keep them as well: the graph reads these tensors.
+    """
+    kind = _kind(size, wanted, is_shrinking)
+    rows, cols = (axis_weights(kind, *axis, device) for axis in zip(size, wanted, strict=True))
+    return rows, cols
+
+
+def _kind(size: tuple[int, int], wanted: tuple[int, int], is_shrinking: bool) -> str:
+    if not is_shrinking:
+        return "cubic"
+    # Like cv2, which averages areas only where no side grows.
+    return "area" if wanted[0] <= size[0] and wanted[1] <= size[1] else "linear"
 
 
 def _whole(levels: Tensor, is_half_up: bool) -> Tensor:

@@ -109,29 +109,47 @@ def model_images(
         ValueError: see `check_image`.
     """
     if device.type == "cpu":
-        each = [preprocess(image, processing_area).to(dtype) for image in images]
-    else:
-        uploader = Uploader(device) if uploader is None else uploader
-        each = [
-            _on_device(group, processing_area, dtype, uploader) for group in _of_one_size(images)
-        ]
-    return each[0] if len(each) == 1 else torch.cat(each)  # cat copies one, too
+        return joined([preprocess(image, processing_area).to(dtype) for image in images])
+    uploader = Uploader(device) if uploader is None else uploader
+    pixels = [uploader.upload(run) for run in runs_of_one_size(images)]
+    return model_images_of_pixels(pixels, processing_area, dtype)
 
 
-def _of_one_size(images: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
-    """Runs of images of one size, in their order."""
+def runs_of_one_size(images: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """Neighbours of one size together, all in their order.
+
+    Raises:
+        ValueError: see `check_image`.
+    """
     for image in images:
         check_image(image)
     return [list(run) for _, run in groupby(images, key=lambda image: image.shape)]
 
 
-def _on_device(
-    images: Sequence[np.ndarray], processing_area: int, dtype: torch.dtype, uploader: Uploader
+def model_images_of_pixels(
+    pixels: Sequence[Tensor], processing_area: int, dtype: torch.dtype
 ) -> Tensor:
-    height, width = images[0].shape[:2]
-    h, w = model_size(height, width, processing_area)
-    shrinks = is_shrinking(height, width, processing_area)
-    return device_model_images(uploader.upload(images), h, w, shrinks, dtype)
+    """The end of `model_images` on a device: kernels alone, fit for a CUDA graph.
+
+    Args:
+        pixels: each (B_i, H_i, W_i, 3) uint8 on the device, of one model size.
+        processing_area: pixels at model size.
+
+    Returns:
+        (sum of B_i, 3, h, w) in [0, 1].
+    """
+    resized = []
+    for batch in pixels:
+        height, width = batch.shape[1:3]
+        h, w = model_size(height, width, processing_area)
+        shrinks = is_shrinking(height, width, processing_area)
+        resized.append(device_model_images(batch, h, w, shrinks, dtype))
+    return joined(resized)
+
+
+def joined(batches: list[Tensor]) -> Tensor:
+    """One batch of several."""
+    return batches[0] if len(batches) == 1 else torch.cat(batches)  # cat copies one, too
 
 
 def preprocess(image: np.ndarray, processing_area: int) -> Tensor:

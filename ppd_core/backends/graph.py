@@ -21,6 +21,7 @@ from ppd_core.device import StageClock
 from ppd_core.models.attention import fastest_kernel, kernels
 from ppd_core.models.layers import Attention
 from ppd_core.networks import Estimate, Networks
+from ppd_core.transfer import Uploader
 
 MAX_PROGRAMS = 8
 """Sizes, counts and times that are kept; beyond them the one unused for longest is dropped."""
@@ -47,6 +48,7 @@ class GraphBackend:
         self._networks = networks
         self._programs: OrderedDict[object, Program] = OrderedDict()
         self._facts: dict[str, str] = {}
+        self._uploader = Uploader(networks.device)
         is_cuda = networks.device.type == "cuda"
         self._capture: Capture | None = CudaCapture(networks.device) if is_cuda else None
         if is_cuda and not torch.utils._triton.has_triton():
@@ -96,7 +98,9 @@ class GraphBackend:
         ):
             if self._capture is None:
                 return WarmProgram(networks, images, processing_area, x_t, schedule)
-            return CapturedProgram(networks, images, processing_area, x_t, schedule, self._capture)
+            return CapturedProgram(
+                networks, images, processing_area, x_t, schedule, self._uploader, self._capture
+            )
 
     def _choose_attention(self, x_t: Tensor) -> None:
         """Give SP-DiT the kernel that is fastest here, for its fine tokens."""

@@ -10,9 +10,16 @@ from torch import Tensor
 
 from ppd_core.backends.capture import Capture
 from ppd_core.device import StageClock
+from ppd_core.device_resize import image_weights
 from ppd_core.models.moge2 import MoGe2Features
 from ppd_core.networks import Estimate, Networks, Schedule
-from ppd_core.preprocess import model_images
+from ppd_core.preprocess import (
+    is_shrinking,
+    model_images,
+    model_images_of_pixels,
+    runs_of_one_size,
+)
+from ppd_core.transfer import Uploader
 
 
 class Program(Protocol):
@@ -51,10 +58,11 @@ class WarmProgram:
 
 
 class CapturedProgram:
-    """A recording of the networks' work, and the buffers that it reads and writes.
+    """A recording of the device's whole work, from pixels to depth, and what it reads and writes.
 
     Args:
-        capture: records a function's work on the device, as `CudaCapture` does.
+        uploader: brings the pixels to the device.
+        capture: records a function's work there, as `CudaCapture` does.
     """
 
     def __init__(
@@ -64,30 +72,43 @@ class CapturedProgram:
         processing_area: int,
         x_t: Tensor,
         schedule: Schedule,
+        uploader: Uploader,
         capture: Capture,
     ) -> None:
-        self._networks = networks
-        self._area = processing_area
-        # What the recording reads must live as long as it does.
-        self._schedule = schedule
-        self._images = self._model_images(images).clone()
+        self._uploader = uploader
+        self._pixels = [uploader.upload(run) for run in runs_of_one_size(images)]
         self._x_t = x_t.clone()
-        self._estimate, self._replay = capture(
-            lambda: networks.estimate(self._images, self._x_t, schedule)
+        # What the recording reads must live as long as it does.
+        self._kept = (
+            schedule,
+            [
+                image_weights(
+                    (height, width),
+                    (x_t.shape[-2], x_t.shape[-1]),
+                    is_shrinking(height, width, processing_area),
+                    networks.device,
+                )
+                for height, width in (pixels.shape[1:3] for pixels in self._pixels)
+                if (height, width) != x_t.shape[-2:]
+            ],
         )
+
+        def work() -> Estimate:
+            dtype = networks.state_dtype
+            model = model_images_of_pixels(self._pixels, processing_area, dtype)
+            return networks.estimate(model, self._x_t, schedule)
+
+        self._estimate, self._replay = capture(work)
 
     def run(self, images: Sequence[np.ndarray], x_t: Tensor, clock: StageClock) -> Estimate:
         """See `Program.run`."""
-        with clock.stage("preprocess"):
-            self._images.copy_(self._model_images(images), non_blocking=True)
+        with clock.stage("upload"):
+            for pixels, run in zip(self._pixels, runs_of_one_size(images), strict=True):
+                self._uploader.upload(run, out=pixels)
             self._x_t.copy_(x_t, non_blocking=True)
         with clock.stage("sample"):
             self._replay()
             return _copy(self._estimate)
-
-    def _model_images(self, images: Sequence[np.ndarray]) -> Tensor:
-        networks = self._networks
-        return model_images(images, self._area, networks.device, networks.state_dtype)
 
 
 def _copy(estimate: Estimate) -> Estimate:
