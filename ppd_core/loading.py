@@ -82,7 +82,7 @@ def save(path: str | Path, loaded: Loaded) -> None:
 
 
 def _from_checkpoint(path: Path, device: torch.device, dtype: torch.dtype) -> Loaded:
-    tensors, metadata = weights.read_checkpoint(path, dtype=dtype)
+    tensors, metadata = weights.read_checkpoint(path, dtype=dtype, device=device)
     if "ppd_config" not in metadata:
         raise weights.WeightsError(
             f"{path} must be a checkpoint written by save_pretrained or by "

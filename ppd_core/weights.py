@@ -54,7 +54,13 @@ _GROUP_BYTES = 1 << 27
 """How much of a mapped file may be resident at once while its tensors are converted."""
 
 
-def read_tensors(path: str | Path, *, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+def read_tensors(
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    ignored_prefixes: tuple[str, ...] = (),
+) -> dict[str, Tensor]:
     """Read the tensors of a weight file, and never anything else.
 
     Args:
@@ -62,34 +68,46 @@ def read_tensors(path: str | Path, *, dtype: torch.dtype | None = None) -> dict[
             that has such a dict under "model" (as MoGe-2's file). The content decides, not the
             suffix.
         dtype: what floating-point tensors are converted to; None = as they are in the file.
+        device: where they go, as they are in the file, to be converted there; None = the CPU.
+        ignored_prefixes: keys that begin so are left in the file.
 
     Returns:
-        Key -> CPU tensor. Without a conversion the tensors map the file's pages and are read
-        only when touched: replace such a file, but never write into it. With one, no more than
-        the result and 128 MiB (or the largest tensor) are in memory at a time. A file of
+        Key -> tensor. On the CPU and without a conversion the tensors map the file's pages and
+        are read only when touched: replace such a file, but never write into it. Else no more
+        than the result and 128 MiB (or the largest tensor) are in memory at a time. A file of
         torch < 1.6 cannot be mapped: it is read whole first.
 
     Raises:
         WeightsError: missing, truncated, not weights, or a pickle with more than tensors in it.
     """
-    path = Path(path)
+    path, device = Path(path), torch.device(device or "cpu")
     kind = _kind_of(path)
-    source = _open(path, kind)
-    if dtype is None or all(t.dtype == dtype for t in source.values() if t.is_floating_point()):
+
+    def opened() -> dict[str, Tensor]:
+        content = _open(path, kind)
+        return {k: v for k, v in content.items() if not k.startswith(ignored_prefixes)}
+
+    source = opened()
+    is_as_wanted = all(t.dtype == dtype for t in source.values() if t.is_floating_point())
+    if device.type == "cpu" and (dtype is None or is_as_wanted):
         return source
-    converted: dict[str, Tensor] = {}
+    brought: dict[str, Tensor] = {}
     resident_bytes = 0
     for name in list(source):
         if resident_bytes >= _GROUP_BYTES and kind != "pickle":
             # A page once read stays in memory until its mapping is gone: take a fresh one.
-            source, resident_bytes = _open(path, kind), 0
+            source, resident_bytes = opened(), 0
         resident_bytes += source[name].nbytes
-        converted[name] = _to_dtype(source.pop(name), dtype)
-    return converted
+        brought[name] = _brought(source.pop(name), dtype, device)
+    return brought
 
 
-def _to_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.to(dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
+def _brought(tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+    """A copy, of that dtype if it is of floating-point values, on that device."""
+    wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+    if device.type == "cpu":
+        return tensor.to(wanted, copy=True)
+    return tensor.to(device).to(wanted)
 
 
 def _kind_of(path: Path) -> str:
@@ -176,7 +194,7 @@ def load_strict(
 
     The module takes the tensors themselves where dtype and device agree, so a module built on
     the meta device costs no memory of its own. Where they do not, the copies come on top of
-    what `tensors` holds: give `read_tensors` the dtype instead.
+    what `tensors` holds: give `read_tensors` dtype and device instead.
 
     Args:
         module: on the meta device or a real one.
@@ -229,16 +247,20 @@ def _require_fit(
 
 
 def read_published(
-    name: str, directory: str | Path | None = None, *, dtype: torch.dtype | None = None
+    name: str,
+    directory: str | Path | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device | None = None,
 ) -> dict[str, Tensor]:
     """`read_tensors` of a published file that is on this machine, less the keys of no use.
 
     Raises:
         WeightsError: as `find` and `read_tensors`.
     """
-    tensors = read_tensors(find(name, directory), dtype=dtype)
     ignored = published(name).ignored_prefixes
-    return {key: value for key, value in tensors.items() if not key.startswith(ignored)}
+    path = find(name, directory)
+    return read_tensors(path, dtype=dtype, device=device, ignored_prefixes=ignored)
 
 
 def load_published(
@@ -266,7 +288,8 @@ def load_published(
     if download and not (weights_dir(directory) / file.filename).is_file():
         fetch(name, directory)
     floating = (p.dtype for p in module.parameters() if p.is_floating_point())
-    tensors = read_published(name, directory, dtype=dtype or next(floating, None))
+    wanted = dtype or next(floating, None)
+    tensors = read_published(name, directory, dtype=wanted, device=device)
     try:
         load_strict(module, tensors, strip_prefix=file.strip_prefix, dtype=dtype, device=device)
     except WeightsError as error:
@@ -307,7 +330,10 @@ def save_checkpoint(
 
 
 def read_checkpoint(
-    path: str | Path, *, dtype: torch.dtype | None = None
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read what `save_checkpoint` wrote: its tensors (as `read_tensors`) and its metadata.
 
@@ -322,6 +348,6 @@ def read_checkpoint(
             f"a checkpoint must be a .safetensors file (`ppd weights convert` makes one), "
             f"got {path}"
         )
-    tensors = read_tensors(path, dtype=dtype)
+    tensors = read_tensors(path, dtype=dtype, device=device)
     with safe_open(path, framework="pt") as file:
         return tensors, dict(file.metadata() or {})

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppd_core import weights
 from ppd_core.weights import (
@@ -110,6 +111,59 @@ def test_read_tensors_converts_floats_alone(tmp_path, monkeypatch, state, write)
     for key in set(state) - {"steps"}:
         assert got[key].dtype == torch.bfloat16
         assert torch.equal(got[key], state[key].bfloat16())
+
+
+class Conversions(TorchDispatchMode):
+    """Notes on which device tensors are brought to another dtype."""
+
+    def __init__(self):
+        super().__init__()
+        self.devices = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket is torch.ops.aten._to_copy and out.dtype != args[0].dtype:
+            self.devices.append(args[0].device.type)
+        return out
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("write", [write_zip, write_legacy, save_file])
+def test_read_tensors_converts_on_the_device_that_they_go_to(tmp_path, monkeypatch, write, dtype):
+    monkeypatch.setattr(weights, "_GROUP_BYTES", 20)
+    given = {"w": torch.ones(4, 3), "steps": torch.arange(3), "b": torch.ones(4)}
+    write(given, tmp_path / "w")
+    with Conversions() as conversions:
+        got = read_tensors(tmp_path / "w", dtype=dtype, device="meta")
+    assert {value.device.type for value in got.values()} == {"meta"}
+    assert {key: value.shape for key, value in got.items()} == {
+        key: value.shape for key, value in given.items()
+    }
+    assert got["w"].dtype == got["b"].dtype == (dtype or torch.float32)
+    assert got["steps"].dtype == torch.int64
+    assert conversions.devices == (["meta"] * 2 if dtype == torch.bfloat16 else [])
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_read_tensors_leaves_named_keys_in_the_file(tmp_path, monkeypatch, state, dtype):
+    monkeypatch.setattr(weights, "_GROUP_BYTES", 1)
+    save_file(state | {"head.w": torch.ones(2), "head.b": torch.ones(2)}, tmp_path / "w")
+    got = read_tensors(tmp_path / "w", dtype=dtype, ignored_prefixes=("head.",))
+    assert set(got) == set(state)
+
+
+def test_load_published_sends_the_file_where_the_module_will_be(tmp_path, monkeypatch, state):
+    torch.save({f"dit.{key}": value for key, value in state.items()}, tmp_path / "ppd.pth")
+    asked = []
+
+    def read(path, **wanted):
+        asked.append((wanted["dtype"], wanted["device"]))
+        return read_tensors(path, **wanted)
+
+    monkeypatch.setattr(weights, "read_tensors", read)
+    load_published("ppd", meta_module(), tmp_path, dtype=torch.float16, device="cpu")
+    load_published("ppd", meta_module(), tmp_path)
+    assert asked == [(torch.float16, "cpu"), (torch.float32, None)]
 
 
 @pytest.mark.parametrize(
