@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ppd_core.cache_dir import cache_dir
+
 
 class WeightsError(RuntimeError):
     """Weights that are missing, damaged, unsafe or do not fit; one clear sentence each."""
@@ -123,8 +125,7 @@ def weights_dir(path: str | Path | None = None) -> Path:
     chosen = path or os.environ.get("PPD_WEIGHTS_DIR")
     if chosen:
         return Path(chosen).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "ppd_ros" / "weights"
+    return cache_dir("weights")
 
 
 def published(name: str) -> PublishedFile:
