@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,11 +23,13 @@ class Loaded:
     Attributes:
         models: as `build_models` makes them, with weights.
         is_trained: False for weights that nobody trained.
+        seconds: what it took: "build" the networks, and bring the "weights" to their device.
     """
 
     config: PipelineConfig
     models: nn.ModuleDict
     is_trained: bool
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def load(
@@ -37,6 +41,7 @@ def load(
     download: bool,
 ) -> Loaded:
     """See `DepthPipeline.from_pretrained`."""
+    start_s = time.perf_counter()
     device = resolve_device(device)
     dtype = resolve_dtype(dtype, device)
     if str(name_or_path) not in PRESETS:
@@ -48,13 +53,12 @@ def load(
         return _from_checkpoint(packaged, device, dtype)
     if not config.weights:
         return build_random(config, device, dtype)
-    with torch.device("meta"):
-        models = build_models(config)
+    models, build_s = _empty_models(config)
     for name, module in zip(config.weights, models.values(), strict=True):
         weights.load_published(
             name, module, weights_dir, download=download, dtype=dtype, device=device
         )
-    return Loaded(config, models, is_trained=True)
+    return Loaded(config, models, True, _seconds(start_s, build_s))
 
 
 def build_random(
@@ -64,12 +68,14 @@ def build_random(
     seed: int = 0,
 ) -> Loaded:
     """Random weights, the same for the same seed."""
+    start_s = time.perf_counter()
     device = resolve_device(device)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)  # manual_seed would reach CUDA's, too
         models = build_models(config)
+    build_s = time.perf_counter() - start_s
     models = models.to(device=device, dtype=resolve_dtype(dtype, device))
-    return Loaded(config, models, is_trained=False)
+    return Loaded(config, models, False, _seconds(start_s, build_s))
 
 
 def save(path: str | Path, loaded: Loaded) -> None:
@@ -81,7 +87,20 @@ def save(path: str | Path, loaded: Loaded) -> None:
     weights.save_checkpoint(path, loaded.models.state_dict(), metadata)
 
 
+def _empty_models(config: PipelineConfig) -> tuple[nn.ModuleDict, float]:
+    """Networks that wait for their weights, and the seconds that it took."""
+    start_s = time.perf_counter()
+    with torch.device("meta"):
+        models = build_models(config)
+    return models, time.perf_counter() - start_s
+
+
+def _seconds(start_s: float, build_s: float) -> dict[str, float]:
+    return {"build": build_s, "weights": time.perf_counter() - start_s - build_s}
+
+
 def _from_checkpoint(path: Path, device: torch.device, dtype: torch.dtype) -> Loaded:
+    start_s = time.perf_counter()
     tensors, metadata = weights.read_checkpoint(path, dtype=dtype, device=device)
     if "ppd_config" not in metadata:
         raise weights.WeightsError(
@@ -92,7 +111,7 @@ def _from_checkpoint(path: Path, device: torch.device, dtype: torch.dtype) -> Lo
         config = config_from_json(metadata["ppd_config"])
     except ValueError as error:
         raise weights.WeightsError(f"{path} has an unusable config: {error}") from error
-    with torch.device("meta"):
-        models = build_models(config)
+    models, build_s = _empty_models(config)
     weights.load_strict(models, tensors, dtype=dtype, device=device)
-    return Loaded(config, models, is_trained=metadata.get("is_trained") != "false")
+    is_trained = metadata.get("is_trained") != "false"
+    return Loaded(config, models, is_trained, _seconds(start_s, build_s))

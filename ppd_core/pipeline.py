@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -39,6 +40,9 @@ class DepthPipeline:
         backend: runs the networks; None is the plain path.
         is_trained: False for weights that nobody trained; users are told.
 
+    Attributes:
+        load_seconds: what `from_pretrained` and `from_config` took; see `Loaded.seconds`.
+
     Example:
         >>> pipeline = DepthPipeline.from_pretrained("ppd-da2", device="cuda")
         >>> result = pipeline(image, intrinsics=Intrinsics.from_fov(640, 480, 60))
@@ -62,6 +66,7 @@ class DepthPipeline:
         self.dtype = self._networks.dtype
         self.state_dtype = self._networks.state_dtype
         self.is_trained = is_trained
+        self.load_seconds: Mapping[str, float] = {}
 
     @classmethod
     def from_pretrained(
@@ -111,7 +116,49 @@ class DepthPipeline:
     def _of(cls, loaded: Loaded, backend: str | None) -> DepthPipeline:
         networks = Networks(loaded.config, loaded.models)
         built = build_backend(networks, backend)
-        return cls(loaded.config, loaded.models, backend=built, is_trained=loaded.is_trained)
+        pipeline = cls(loaded.config, loaded.models, backend=built, is_trained=loaded.is_trained)
+        pipeline.load_seconds = loaded.seconds
+        return pipeline
+
+    def warm_up(
+        self,
+        height: int,
+        width: int,
+        *,
+        num_steps: int | None = None,
+        processing_area: int | None = None,
+        batch_size: int = 1,
+    ) -> Mapping[str, float]:
+        """Do once what frames of a size would, so that the first of them need not wait for it.
+
+        Whatever is made at first use is made here: kernels are loaded, compiled, tuned and
+        captured, memory is taken.
+
+        Args:
+            height, width: of the images to come.
+            num_steps, processing_area: as in a call.
+            batch_size: images at a time.
+
+        Returns:
+            Stage -> seconds, and "total", which is what the caller waited.
+
+        Raises:
+            ValueError: an argument is not usable.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+        start_s = time.perf_counter()
+        result = self.batch(
+            [np.zeros((height, width, 3), np.uint8)] * batch_size,
+            intrinsics=[Intrinsics.from_fov(width, height, 60)] * batch_size,
+            alignments=[Alignment(scale=1.0, shift=0.0, source="constant")] * batch_size,
+            num_steps=num_steps,
+            processing_area=processing_area,
+        )[-1]
+        assert result.points is not None  # made when asked for
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return {**result.timings_s, "total": time.perf_counter() - start_s}
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write config and weights to one .safetensors file that `from_pretrained` reads."""

@@ -76,6 +76,44 @@ def test_a_result_has_the_promised_shapes_and_no_points_without_intrinsics(pipel
     assert all(seconds >= 0 for seconds in result.timings_s.values())
 
 
+def test_warm_up_does_what_frames_of_that_size_do(pipeline, image, monkeypatch):
+    expected = pipeline(image).relative_depth
+    asked = []
+    backend = pipeline._backend
+
+    class Noting:
+        def estimate(self, images, area, x_t, timesteps, clock):
+            asked.append(([one.shape for one in images], area, tuple(x_t.shape), timesteps))
+            return backend.estimate(images, area, x_t, timesteps, clock)
+
+    monkeypatch.setattr(pipeline, "_backend", Noting())
+    seconds = pipeline.warm_up(60, 90, num_steps=2, processing_area=32 * 48, batch_size=3)
+    assert asked == [([(60, 90, 3)] * 3, 32 * 48, (3, 1, 32, 48), [1000, 500])]
+    assert list(seconds) == ["preprocess", "prompt", "sample", "upsample", "align", "total"]
+    assert seconds["total"] >= seconds["sample"] > 0
+    assert torch.equal(pipeline(image).relative_depth, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"height": 0, "width": 90}, "image must be at least|must be"),
+        ({"height": 60, "width": 90, "batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"height": 60, "width": 90, "num_steps": 0}, r"num_steps must be in \[1, 1000\], got 0"),
+    ],
+)
+def test_warm_up_refuses_what_no_frame_can_be(pipeline, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pipeline.warm_up(**arguments)
+
+
+def test_a_loaded_pipeline_tells_what_loading_took(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "p.safetensors")
+    for loaded in (pipeline, DepthPipeline.from_pretrained(tmp_path / "p.safetensors")):
+        assert list(loaded.load_seconds) == ["build", "weights"]
+        assert all(seconds > 0 for seconds in loaded.load_seconds.values())
+
+
 def test_same_image_same_depth_and_another_noise_another(pipeline, image):
     first = pipeline(image).relative_depth
     torch.testing.assert_close(pipeline(image).relative_depth, first)
