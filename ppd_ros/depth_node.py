@@ -17,7 +17,6 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from ppd_core.alignment.aligner import FrameAligner
-from ppd_core.pipeline import DepthPipeline
 from ppd_core.threads import set_threads
 from ppd_core.weights import WeightsError
 from ppd_ros import parameters
@@ -26,6 +25,7 @@ from ppd_ros.batches import BatchProcessor, Job, Pipeline
 from ppd_ros.camera import Camera, check_topics
 from ppd_ros.health import CameraHealth, HealthReporter, NodeHealth
 from ppd_ros.metres import MakeAligner
+from ppd_ros.model_loading import load_pipeline, process_age_s, ready_pipeline, told
 from ppd_ros.model_parameters import ModelSettings, model_settings
 from ppd_ros.output_parameters import topic_settings
 from ppd_ros.process import leave, run_node
@@ -34,23 +34,6 @@ from ppd_ros.worker import POLL_S, Abandoned, Worker, call_abandonable
 
 CLOSE_S = 1.0
 """How long the end of the process waits for the frame in hand."""
-
-
-def load_pipeline(settings: ModelSettings) -> DepthPipeline:
-    """Load what the parameters ask for; never downloads: a transition must not last minutes.
-
-    Raises:
-        ValueError: no such model, device, dtype or backend, or it cannot run here.
-        ppd_core.weights.WeightsError: a file is missing (and where to get it) or broken.
-    """
-    return DepthPipeline.from_pretrained(
-        settings.model,
-        device=settings.device,
-        dtype=settings.dtype,
-        backend=settings.backend,
-        weights_dir=settings.weights_dir,
-        download=False,
-    )
 
 
 class DepthNode(LifecycleNode):
@@ -93,6 +76,7 @@ class DepthNode(LifecycleNode):
         self._problem = ""
         self._worker: Worker[Job] | None = None
         self._give_up_s = math.inf
+        self._start_up_s = process_age_s()
         names = parameters.camera_names(parameters.current_values(self))
         self.cameras = [Camera(self, name) for name in names]
         refuse_illegal_transitions(self)
@@ -115,14 +99,21 @@ class DepthNode(LifecycleNode):
 
     @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and offer the topics; FAILURE, to be tried again, when it cannot load."""
+        """Load the model, warm it up and offer the topics; FAILURE, to be tried again, when it
+        cannot load."""
         values = parameters.current_values(self)
-        settings = model_settings(values)
+        settings, effort = model_settings(values), self._settings.effort
         log = self.get_logger()
         log.info(f"loading model {settings.model}")
         self._problem = ""
+        batch_sizes = sorted({1, len(self.cameras)})
         try:
-            pipeline = call_abandonable(lambda: self._load_pipeline(settings), self._is_ending)
+            pipeline, seconds = call_abandonable(
+                lambda: ready_pipeline(
+                    self._load_pipeline, settings, effort, batch_sizes, log.warning
+                ),
+                self._is_ending,
+            )
             check_model(self._settings.alignment.source, pipeline)
         except Abandoned:
             log.info("loading given up: the process was asked to end")
@@ -132,6 +123,7 @@ class DepthNode(LifecycleNode):
         except Exception:
             return self._fail_to_configure(f"\n{traceback.format_exc()}")
         self._pipeline = pipeline
+        self._tell_ready(seconds)
         if not getattr(self._pipeline, "is_trained", True):
             log.warning(f"model {settings.model} is UNTRAINED: what comes out is not depth")
         try:
@@ -209,6 +201,13 @@ class DepthNode(LifecycleNode):
                 self.trigger_activate()
         except RuntimeError as error:
             self.get_logger().error(f"autostart: {error}")
+
+    def _tell_ready(self, seconds: dict[str, float]) -> None:
+        """Once with what the process itself took: later, somebody else's time would be in it."""
+        start_up_s, self._start_up_s = self._start_up_s, None
+        if start_up_s is not None:
+            seconds = {"start and imports": start_up_s, **seconds}
+        self.get_logger().info(f"the model is ready: {told(seconds)}")
 
     def _fail_to_configure(self, why: str) -> TransitionCallbackReturn:
         self._problem = f"cannot configure:{why}"

@@ -19,6 +19,7 @@ from ppd_ros.parameter_spec import ParameterSpec
 AUTO = "auto"
 DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 DEFAULT_MODEL = next(iter(PRESETS))
+MAX_WARM_UP_PX = 10_000
 
 SPECS = (
     ParameterSpec(
@@ -55,26 +56,48 @@ SPECS = (
         choices=(AUTO, *BACKEND_NAMES),
         is_fixed_by_configure=True,
     ),
+    ParameterSpec(
+        "warm_up.width",
+        640,
+        "Width of the images for which configure gets the model ready, so that the first one need "
+        "not wait; 0: no warm-up.",
+        bounds=(0, MAX_WARM_UP_PX),
+        is_fixed_by_configure=True,
+    ),
+    ParameterSpec(
+        "warm_up.height",
+        480,
+        "Height of those images; 0: no warm-up.",
+        bounds=(0, MAX_WARM_UP_PX),
+        is_fixed_by_configure=True,
+    ),
 )
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What `DepthPipeline.from_pretrained` is asked for; None is its own default."""
+    """What `DepthPipeline.from_pretrained` is asked for; None is its own default.
+
+    Attributes:
+        warm_up_size: width and height of the images to get ready for, or None.
+    """
 
     model: str
     weights_dir: Path | None
     device: str | None
     dtype: torch.dtype | None
     backend: str | None
+    warm_up_size: tuple[int, int] | None = None
 
 
 def model_settings(values: Mapping[str, Any]) -> ModelSettings:
     """What to load, by values that are among the choices."""
+    size = values["warm_up.width"], values["warm_up.height"]
     return ModelSettings(
         model=values["model"],
         weights_dir=Path(values["weights_dir"]).expanduser() if values["weights_dir"] else None,
         device=None if values["device"] == AUTO else values["device"],
         dtype=DTYPE_NAMES.get(values["dtype"]),
         backend=None if values["backend"] == AUTO else values["backend"],
+        warm_up_size=size if min(size) > 0 else None,
     )

@@ -140,6 +140,14 @@ def test_model_settings_are_what_was_given():
     assert (settings.dtype, settings.backend) == (torch.bfloat16, "graph")
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "expected"), [(640, 480, (640, 480)), (0, 480, None), (640, 0, None)]
+)
+def test_a_side_of_zero_is_no_warm_up(width, height, expected):
+    given = {"warm_up.width": width, "warm_up.height": height}
+    assert model_settings({**DEFAULTS, **given}).warm_up_size == expected
+
+
 def test_constant_alignment_spans_near_to_far():
     settings = frame_settings(
         {
@@ -222,13 +230,15 @@ def test_changes_that_belong_together_are_judged_together(make_node):
 
 
 @pytest.mark.parametrize(
-    "name", ["model", "weights_dir", "device", "dtype", "backend", "image_transport"]
+    "name",
+    ["model", "weights_dir", "device", "dtype", "backend", "warm_up.width", "image_transport"],
 )
 def test_what_configure_reads_changes_only_before_it(make_node, name):
     node = make_node()
     parameters.declare(node)
-    values = {"dtype": "float32", "backend": "eager", "image_transport": "compressed"}
-    value = values.get(name, "cpu")
+    others = {"dtype": "float32", "backend": "eager", "warm_up.width": 0}
+    others["image_transport"] = "compressed"
+    value = others.get(name, "cpu")
     changed(node, False, **{name: value})
     changed(node, True, **{name: DEFAULTS[name]})
     with pytest.raises(ValueError, match=f"{name} can change only while unconfigured: clean up"):
