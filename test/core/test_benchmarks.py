@@ -207,3 +207,19 @@ def test_a_page_without_markers_is_refused_and_stays(benchmark, tmp_path):
     with pytest.raises(ValueError, match="must have the markers <!-- ablation: begin -->"):
         benchmark("results_table").replace_between_markers(page, "ablation", "new")
     assert page.read_text() == "<!-- ablation: end --> <!-- ablation: begin -->"
+
+
+def test_startup_parts_a_start(benchmark, checkpoint, tmp_path):
+    words = ["--model", str(checkpoint), "--device", "cpu", "--starts", "1", "--threads", "1"]
+    words += ["--width", str(WIDTH), "--height", str(HEIGHT), "--backend", "eager"]
+    path = tmp_path / "startup.json"
+    benchmark("startup").main([*words, "--json", str(path)])
+    figures = figures_in(path)
+    parts = ["import_torch", "import_ppd", "build", "weights", "first_depth"]
+    names = [*parts, "second_depth", "total"]
+    prefixes = ("", "cold_", "warm_")
+    assert figures.keys() == {f"{prefix}{name}" for prefix in prefixes for name in names}
+    assert all(value > 0 for value in figures.values())
+    for prefix in prefixes:
+        measured = sum(figures[prefix + part] for part in parts)
+        assert 0.5 * figures[f"{prefix}total"] <= measured <= figures[f"{prefix}total"]
