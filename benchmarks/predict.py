@@ -39,7 +39,7 @@ def sampled(pipeline: DepthPipeline, images: Tensor, num_steps: int | None = Non
 def regressed(pipeline: DepthPipeline, images: Tensor) -> Tensor:
     """(B, h, w) relative depth by the prompt's own head: the discriminative twin."""
     images = images.to(pipeline.device, pipeline.state_dtype)
-    prepared = prepare_image(pipeline.config.prompt, images).to(pipeline.dtype)
+    prepared = prepare_image(pipeline.config.prompt, images)
     field = pipeline.models["semantics"].predict_field(prepared)  # type: ignore[operator]
     return field[:, 0].to(images.dtype) + 0.5
 

@@ -88,8 +88,9 @@ class Networks:
         """
         if self.prompt is None:
             return None, None
-        prepared = prepare_image(self.config.prompt, images).to(self.dtype)
-        encoded = self.prompt(prepared)
+        # Not in half precision yet: the prompt takes the mean off first, and the difference would
+        # have the rounding of the whole.
+        encoded = self.prompt(prepare_image(self.config.prompt, images))
         if isinstance(encoded, MoGe2Features):
             return encoded.tokens, encoded
         return encoded, None

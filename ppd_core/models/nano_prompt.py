@@ -75,7 +75,8 @@ class NanoPrompt(nn.Module):
         """Tokens (B, N, TOKEN_WIDTH) at 1/16 and detail (B, DETAIL_WIDTH, h/4, w/4)."""
         # Channels last: the layout that convolutions on a CPU and on tensor cores work in.
         image = torch.cat([imagenet_normalize(image), position_channels(image)], dim=1)
-        quarter = self.stem(image.contiguous(memory_format=torch.channels_last))
+        dtype = self.detail.weight.dtype
+        quarter = self.stem(image.to(dtype, memory_format=torch.channels_last))
         eighth = self.to_eighth(quarter)
         grid = self.to_tokens(eighth)
         rows, cols = grid.shape[-2:]

@@ -70,7 +70,7 @@ def layer_tokens(vit: VisionTransformer, image: Tensor, layers: Sequence[int]) -
 
     Args:
         vit: from `dinov2`.
-        image: (B, 3, 14 rows, 14 cols), ImageNet-normalised.
+        image: (B, 3, 14 rows, 14 cols), ImageNet-normalised, in any dtype.
         layers: block indices, rising.
 
     Returns:
@@ -78,7 +78,7 @@ def layer_tokens(vit: VisionTransformer, image: Tensor, layers: Sequence[int]) -
     """
     rows, cols = image.shape[-2] // PATCH_PX, image.shape[-1] // PATCH_PX
     assert vit.cls_token is not None and vit.pos_embed is not None  # every DINOv2 has both
-    patches = vit.patch_embed.proj(image).flatten(2).transpose(1, 2)
+    patches = vit.patch_embed.proj(image.to(vit.cls_token.dtype)).flatten(2).transpose(1, 2)
     tokens = torch.cat([vit.cls_token.expand(len(image), -1, -1), patches], dim=1)
     tokens = tokens + interpolate_position_embedding(vit.pos_embed, rows, cols)
     outputs = []

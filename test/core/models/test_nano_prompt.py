@@ -5,7 +5,8 @@ import torch
 
 from ppd_core.config import PRESETS, PROMPT_WIDTH
 from ppd_core.models import build_models
-from ppd_core.models.nano_prompt import WIDTH, NanoPrompt
+from ppd_core.models.nano_prompt import WIDTH, NanoPrompt, position_channels
+from ppd_core.models.vit import imagenet_normalize
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,20 @@ def test_each_tokens_detail_is_its_own_patchs(prompt):
 def test_an_image_means_the_same_in_a_batch_and_alone(prompt):
     images = torch.rand(3, 3, 32, 32)
     torch.testing.assert_close(prompt(images)[1:2], prompt(images[1:2]), rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_rounds_what_is_normalised_and_not_the_image():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        half = NanoPrompt().bfloat16()
+        image = torch.rand(1, 3, 32, 48)
+    seen = []
+    half.stem[0].conv.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    half(image)
+    exact = torch.cat([imagenet_normalize(image), position_channels(image)], dim=1)
+    assert torch.equal(seen[0], exact.bfloat16())
+    half(image.bfloat16())
+    assert not torch.equal(seen[1], seen[0])
 
 
 def test_nano_fits_its_size():

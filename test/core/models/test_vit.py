@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -52,6 +54,13 @@ def test_layers_come_from_one_pass_and_the_last_agrees_with_timm(vit_s):
     torch.testing.assert_close(last, vit_s.forward_features(image), atol=1e-4, rtol=1e-4)
     assert first.shape == last.shape == (1, 1 + 37 * 37, 384)
     assert not torch.allclose(first, last)
+
+
+def test_an_image_is_rounded_to_the_weights_dtype(vit_s):
+    half, image = copy.deepcopy(vit_s).bfloat16(), torch.randn(1, 3, 28, 42)
+    (tokens,) = layer_tokens(half, image, [0])
+    assert tokens.dtype == torch.bfloat16
+    assert torch.equal(tokens, layer_tokens(half, image.bfloat16(), [0])[0])
 
 
 def test_imagenet_normalize_maps_the_mean_to_zero():
