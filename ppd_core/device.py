@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+FLOAT8 = torch.float8_e4m3fn
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -50,6 +51,11 @@ def resolve_dtype(dtype: torch.dtype | None, device: torch.device) -> torch.dtyp
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype}")
     return dtype
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """That of activations, and of weights as they are loaded: the dtype itself, but of float8."""
+    return torch.bfloat16 if dtype == FLOAT8 else dtype
 
 
 class StageSeconds(Mapping[str, float]):
