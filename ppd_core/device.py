@@ -11,7 +11,15 @@ from typing import Any
 import torch
 
 FLOAT8 = torch.float8_e4m3fn
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+FLOAT8_CAPABILITY = (8, 9)
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+    "float8": FLOAT8,
+}
+"""Name -> dtype of the networks. float8 is that of most linears; the rest is in bfloat16."""
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
@@ -41,15 +49,23 @@ def resolve_dtype(dtype: torch.dtype | None, device: torch.device) -> torch.dtyp
     CUDA devices before Ampere have no bfloat16 units: there None is float16.
 
     Raises:
-        ValueError: not one of `DTYPES`.
+        ValueError: not one of `DTYPES`, or float8 on a CUDA device that has no units for it.
     """
     if dtype is None:
         if device.type == "cpu":
             return torch.float32
         has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if has_bfloat16 else torch.float16
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype}")
+    if dtype not in DTYPES.values():
+        names = ", ".join(map(str, DTYPES.values()))
+        raise ValueError(f"dtype must be one of {names}, got {dtype}")
+    if dtype == FLOAT8 and device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        if capability < FLOAT8_CAPABILITY:
+            raise ValueError(
+                "float8 needs a CUDA device of compute capability 8.9 (Ada, Hopper) or newer, "
+                f"got {'.'.join(map(str, capability))}"
+            )
     return dtype
 
 

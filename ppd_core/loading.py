@@ -12,8 +12,9 @@ from torch import nn
 
 from ppd_core import weights
 from ppd_core.config import PRESETS, PipelineConfig, config_from_json, config_to_json, preset
-from ppd_core.device import resolve_device, resolve_dtype
+from ppd_core.device import FLOAT8, compute_dtype, resolve_device, resolve_dtype
 from ppd_core.models import build_models
+from ppd_core.models.float8 import is_float8, to_float8
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +42,21 @@ def load(
     download: bool,
 ) -> Loaded:
     """See `DepthPipeline.from_pretrained`."""
-    start_s = time.perf_counter()
     device = resolve_device(device)
     dtype = resolve_dtype(dtype, device)
+    loaded = _load(name_or_path, device, compute_dtype(dtype), weights_dir, download=download)
+    return _converted(loaded, dtype)
+
+
+def _load(
+    name_or_path: str | Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    weights_dir: str | Path | None,
+    *,
+    download: bool,
+) -> Loaded:
+    start_s = time.perf_counter()
     if str(name_or_path) not in PRESETS:
         path = Path(name_or_path).expanduser()
         if path.exists() or path.suffix or len(path.parts) > 1:
@@ -70,16 +83,32 @@ def build_random(
     """Random weights, the same for the same seed."""
     start_s = time.perf_counter()
     device = resolve_device(device)
+    dtype = resolve_dtype(dtype, device)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)  # manual_seed would reach CUDA's, too
         models = build_models(config)
     build_s = time.perf_counter() - start_s
-    models = models.to(device=device, dtype=resolve_dtype(dtype, device))
-    return Loaded(config, models, False, _seconds(start_s, build_s))
+    models = models.to(device=device, dtype=compute_dtype(dtype))
+    return _converted(Loaded(config, models, False, _seconds(start_s, build_s)), dtype)
+
+
+def _converted(loaded: Loaded, dtype: torch.dtype) -> Loaded:
+    if dtype == FLOAT8:
+        to_float8(loaded.models)
+    return loaded
 
 
 def save(path: str | Path, loaded: Loaded) -> None:
-    """Write config and weights to one .safetensors file that `load` reads."""
+    """Write config and weights to one .safetensors file that `load` reads.
+
+    Raises:
+        ValueError: the weights are rounded to float8.
+    """
+    if is_float8(loaded.models):
+        raise ValueError(
+            "weights to save must be as they were loaded, got some rounded to float8; "
+            "load them in bfloat16 or float32, and save that"
+        )
     metadata = {
         "ppd_config": config_to_json(loaded.config),
         "is_trained": "true" if loaded.is_trained else "false",

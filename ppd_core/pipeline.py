@@ -86,7 +86,8 @@ class DepthPipeline:
                 "tiny"), or the path of a checkpoint written by `save_pretrained` or by
                 `ppd weights convert` of a preset.
             device: default: CUDA if there is any, else the CPU.
-            dtype: of weights and activations; default as in `device.resolve_dtype`.
+            dtype: of weights and activations; default as in `device.resolve_dtype`. As
+                torch.float8_e4m3fn: most linears in float8, the rest in bfloat16.
             backend: how the networks are run, of `backends.BACKENDS`; default as in
                 `backends.resolve_backend`.
             weights_dir: where the published files are; see `weights.weights_dir`.
@@ -161,7 +162,11 @@ class DepthPipeline:
         return {**result.timings_s, "total": time.perf_counter() - start_s}
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write config and weights to one .safetensors file that `from_pretrained` reads."""
+        """Write config and weights to one .safetensors file that `from_pretrained` reads.
+
+        Raises:
+            ValueError: the weights are rounded to float8.
+        """
         save(path, Loaded(self.config, self.models, self.is_trained))
 
     @torch.no_grad()

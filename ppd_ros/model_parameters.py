@@ -17,7 +17,6 @@ from ppd_core.device import DTYPES
 from ppd_ros.parameter_spec import ParameterSpec
 
 AUTO = "auto"
-DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 DEFAULT_MODEL = next(iter(PRESETS))
 MAX_WARM_UP_PX = 10_000
 
@@ -44,8 +43,8 @@ SPECS = (
         "dtype",
         AUTO,
         "Number format of the model; auto: float32 on the CPU, bfloat16 on CUDA (float16 before "
-        "Ampere).",
-        choices=(AUTO, *DTYPE_NAMES),
+        "Ampere). float8: most linear layers, the rest bfloat16; from Ada and Hopper on.",
+        choices=(AUTO, *DTYPES),
         is_fixed_by_configure=True,
     ),
     ParameterSpec(
@@ -97,7 +96,7 @@ def model_settings(values: Mapping[str, Any]) -> ModelSettings:
         model=values["model"],
         weights_dir=Path(values["weights_dir"]).expanduser() if values["weights_dir"] else None,
         device=None if values["device"] == AUTO else values["device"],
-        dtype=DTYPE_NAMES.get(values["dtype"]),
+        dtype=DTYPES.get(values["dtype"]),
         backend=None if values["backend"] == AUTO else values["backend"],
         warm_up_size=size if min(size) > 0 else None,
     )

@@ -31,7 +31,7 @@ ENDINGS = {
 }
 """What can be written -> how its file name ends."""
 NEEDS_CAMERA = ("ply", "view")
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPE_NAMES = ("float32", "bfloat16", "float16", "float8")
 
 _EPILOG = """\
 what is written, for the input cat.jpg:
@@ -113,8 +113,9 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: CUDA if there is any)")
     group.add_argument(
         "--dtype",
-        choices=DTYPES,
-        help="of the networks (default: float32 on the CPU, else half precision)",
+        choices=DTYPE_NAMES,
+        help="of the networks (default: float32 on the CPU, else half precision); "
+        "float8 is most of the linear layers, the rest bfloat16: slow on a CPU",
     )
     group.add_argument(
         "--backend",
@@ -253,8 +254,7 @@ def _make_writable(folder: Path) -> None:
 
 
 def _load(args: argparse.Namespace) -> DepthPipeline:
-    import torch
-
+    from ppd_core.device import DTYPES
     from ppd_core.pipeline import DepthPipeline
     from ppd_core.threads import set_threads
 
@@ -262,7 +262,7 @@ def _load(args: argparse.Namespace) -> DepthPipeline:
     return DepthPipeline.from_pretrained(
         args.model,
         device=args.device,
-        dtype=getattr(torch, args.dtype) if args.dtype else None,
+        dtype=DTYPES[args.dtype] if args.dtype else None,
         backend=args.backend,
         weights_dir=args.weights_dir,
     )

@@ -6,7 +6,14 @@ from itertools import count
 import pytest
 import torch
 
-from ppd_core.device import StageClock, resolve_device, resolve_dtype
+from ppd_core.device import (
+    DTYPES,
+    FLOAT8,
+    StageClock,
+    compute_dtype,
+    resolve_device,
+    resolve_dtype,
+)
 
 CPU = torch.device("cpu")
 
@@ -52,6 +59,22 @@ def test_cuda_index_out_of_range_is_refused(monkeypatch):
 def test_a_dtype_that_does_not_compute_is_refused():
     with pytest.raises(ValueError, match=r"dtype must be one of torch.float32.*got torch.int8"):
         resolve_dtype(torch.int8, CPU)
+
+
+def test_float8_needs_units_for_it(monkeypatch):
+    cuda, capabilities = torch.device("cuda"), iter([(8, 6), (8, 9), (9, 0), (12, 0)])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: next(capabilities))
+    with pytest.raises(ValueError, match=r"capability 8.9 \(Ada, Hopper\) or newer, got 8.6"):
+        resolve_dtype(torch.float8_e4m3fn, cuda)
+    for _ in range(3):
+        assert resolve_dtype(torch.float8_e4m3fn, cuda) == FLOAT8
+    assert resolve_dtype(torch.float8_e4m3fn, CPU) == FLOAT8
+
+
+def test_the_rest_of_a_float8_network_is_in_bfloat16():
+    assert compute_dtype(FLOAT8) == torch.bfloat16
+    others = [dtype for dtype in DTYPES.values() if dtype != FLOAT8]
+    assert [compute_dtype(dtype) for dtype in others] == others
 
 
 def test_clock_keeps_the_seconds_of_each_stage_in_order():

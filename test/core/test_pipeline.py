@@ -284,6 +284,41 @@ def test_a_saved_pipeline_comes_back_the_same(pipeline, image, tmp_path):
     assert_same_depth(loaded, pipeline, image)
 
 
+def test_float8_gives_the_depth_of_bfloat16_but_for_its_rounding():
+    image = np.full((96, 128, 3), 150, np.uint8)  # a wall, a floor and a box on it
+    image[48:] = np.linspace(90, 200, 48)[:, None, None]
+    image[30:70, 40:80] = (180, 60, 40)
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16, torch.float8_e4m3fn):
+        nano = DepthPipeline.from_pretrained("nano", device="cpu", dtype=dtype)
+        found[dtype] = nano(image).relative_depth_model
+    assert (nano.dtype, nano.state_dtype) == (torch.bfloat16, torch.float32)
+    assert found[torch.float8_e4m3fn].dtype == torch.float32
+
+    def error(dtype: torch.dtype) -> float:
+        return float((found[dtype] - found[torch.float32]).abs().mean())
+
+    assert error(torch.bfloat16) < 0.003
+    assert error(torch.bfloat16) < error(torch.float8_e4m3fn) < 0.01
+
+
+def test_a_float8_pipeline_is_made_of_rounded_weights_and_not_saved(pipeline, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    pipeline.save_pretrained(path)
+    for made in (
+        DepthPipeline.from_pretrained(path, device="cpu", dtype=torch.float8_e4m3fn),
+        DepthPipeline.from_config(SMALL, device="cpu", dtype=torch.float8_e4m3fn),
+    ):
+        assert made.dtype == torch.bfloat16
+        layer = made.models["dit"].blocks[0].attn.qkv
+        exact = pipeline.models["dit"].blocks[0].attn.qkv.weight
+        restored = layer.weight.float() * layer.weight_scale.T
+        torch.testing.assert_close(restored, exact, rtol=2**-4 + 2**-7, atol=1e-4)
+        with pytest.raises(ValueError, match="as they were loaded, got some rounded to float8"):
+            made.save_pretrained(tmp_path / "float8.safetensors")
+    assert not (tmp_path / "float8.safetensors").exists()
+
+
 def test_a_checkpoint_loads_in_the_dtype_asked_for(pipeline, tmp_path):
     path = tmp_path / "mine.safetensors"
     pipeline.save_pretrained(path)

@@ -138,6 +138,7 @@ def test_model_settings_are_what_was_given():
     assert settings.weights_dir == Path.home() / "w"
     assert (settings.model, settings.device) == ("x", "cuda:1")
     assert (settings.dtype, settings.backend) == (torch.bfloat16, "graph")
+    assert model_settings({**DEFAULTS, "dtype": "float8"}).dtype is torch.float8_e4m3fn
 
 
 @pytest.mark.parametrize(

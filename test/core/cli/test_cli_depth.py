@@ -13,6 +13,8 @@ from PIL import Image
 
 from ppd_core import DepthPipeline, WeightsError
 from ppd_core.cli import main
+from ppd_core.cli.depth import DTYPE_NAMES
+from ppd_core.device import DTYPES
 
 WIDTH, HEIGHT = 48, 32
 AREA = "1024"
@@ -325,6 +327,23 @@ def test_depth_hands_model_options_on(
     assert ppd_depth("a.png", *words.split()) == 0
     wanted = {"device": "cpu", "dtype": torch.bfloat16, "backend": "graph", "weights_dir": None}
     assert asked == [("m", wanted)]
+
+
+def test_depth_knows_its_dtypes_by_the_names_of_all(
+    tiny: DepthPipeline, ppd_depth: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def build(_: str, *, dtype: torch.dtype, **__: object) -> DepthPipeline:
+        asked.append(dtype)
+        return tiny
+
+    monkeypatch.setattr(DepthPipeline, "from_pretrained", build)
+    write_photo(Path("a.png"))
+    for name in DTYPE_NAMES:
+        assert ppd_depth("a.png", "--dtype", name, "--overwrite") == 0
+    assert asked == [DTYPES[name] for name in DTYPE_NAMES]
+    assert torch.float8_e4m3fn in asked
 
 
 def test_main_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
