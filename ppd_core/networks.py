@@ -50,7 +50,8 @@ class Networks:
 
     Args:
         config: what they are.
-        models: from `build_models`, with weights, on one device and in one dtype.
+        models: from `build_models`, with weights, on one device and in one dtype; or in bfloat16
+            with float8 layers in between.
 
     Attributes:
         denoise: SP-DiT with a schedule's tensors, as `SpDit.denoise`. A backend may put a faster
