@@ -158,7 +158,8 @@ def _check_kernel(layer: nn.Module) -> None:
     try:
         layer(torch.zeros(1, layer.in_features, dtype=COMPUTE_DTYPE, device=device))
     except RuntimeError as error:
+        reason = str(error).partition("\n")[0]  # torch lets its own stack follow
         raise ValueError(
             f"float8 needs a torch whose scaled product runs on {device}, "
-            f"got torch {torch.__version__}: {error}"
+            f"got torch {torch.__version__}: {reason}"
         ) from error
