@@ -17,7 +17,6 @@ from pathlib import Path
 import torch
 from held_out import FRAMES, held_out_batches, make_held_out
 from predict import model_images, regressed, sampled, target_depth
-from report import command, hardware, write_report
 from results_table import markdown_table, replace_between_markers
 from scores import Scores
 from torch import Tensor
@@ -26,6 +25,7 @@ from vae import load_vae, read_note, train_vae
 from variants import FLOW_VARIANTS, TRUTH, TWIN, VAE, VARIANTS, Plan
 
 from ppd_core import DepthPipeline, weights
+from ppd_core.bench.report import command, hardware, write_report
 from ppd_core.config import config_from_json
 from ppd_core.device import resolve_device
 from ppd_core.training.checkpoints import list_checkpoints, step_of

@@ -20,7 +20,6 @@ import torch
 from held_out import HeldOutBatch, held_out_batches, make_held_out
 from planted import planted_errors
 from predict import model_images, sampled, upsampled
-from report import command, hardware, print_figures, write_report
 from results_table import markdown_table, replace_between_markers
 from static_scene import CONFIG, FIELD, RATE_HZ, STATIC_SCENES, Frame, static_scenes
 from torch import Tensor
@@ -31,6 +30,7 @@ from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.aligner import FrameAligner, fitted, locally_aligned
 from ppd_core.alignment.anchors import Anchors, depth_anchors, point_anchors
 from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.bench.report import command, hardware, print_figures, write_report
 from ppd_core.evaluation.edge_cloud import edge_pixels
 from ppd_core.evaluation.metrics import abs_rel, apply_affine_log, fit_affine_log
 from ppd_core.geometry.camera import ray_table

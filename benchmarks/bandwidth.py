@@ -20,12 +20,12 @@ import cv2
 import numpy as np
 import torch
 from rclpy.serialization import serialize_message
-from report import command, print_figures, write_report
 from results_table import markdown_table, replace_between_markers
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from ppd_core import DepthPipeline
+from ppd_core.bench.report import command, print_figures, write_report
 from ppd_core.evaluation.metrics import apply_affine_log, fit_affine_log
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject

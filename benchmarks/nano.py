@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 from held_out import FRAMES, held_out_batches, make_held_out
 from predict import model_images, regressed, sampled, target_depth, upsampled
-from report import hardware, print_figures, write_report
 from scores import Scores
 from torch import Tensor
 from tqdm import tqdm
 
 from ppd_core import DepthPipeline
+from ppd_core.bench.report import hardware, print_figures, write_report
 from ppd_core.weights import packaged_checkpoint
 
 CAMERA_RADIUS_PX = 3

@@ -30,8 +30,9 @@ import numpy as np
 from node_measured import Times, growth_of, times_of
 from node_run import Scenario, run
 from node_topics import DEFAULT_OUTPUTS, OUTPUTS
-from report import command, hardware, print_figures, write_report
 from results_table import markdown_table, replace_between_markers
+
+from ppd_core.bench.report import command, hardware, print_figures, write_report
 
 SIZES = ((1024, 768), (640, 480))
 RATE_HZ = 30.0

@@ -1,4 +1,7 @@
-"""What every benchmark writes: one flat JSON object, its figures and how they were made."""
+"""What every benchmark writes: one flat JSON object, its figures and how they were made.
+
+It is in the package, for `ppd bench` writes one, too; `benchmarks/` is not installed.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,9 @@ def versions() -> str:
 def command() -> str:
     """The words of this process, as a shell takes them."""
     script = Path(sys.argv[0])
-    if script.parent.name == Path(__file__).parent.name:
+    if script.name == "ppd" or script.parts[-3:] == ("ppd_core", "cli", "__main__.py"):
+        return shlex.join(["ppd", *sys.argv[1:]])
+    if script.parent.name == "benchmarks":
         script = Path(script.parent.name, script.name)
     return shlex.join(["python", str(script), *sys.argv[1:]])
 
