@@ -1,0 +1,113 @@
+"""Time configurations beside each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ppd_core.bench.ceiling import measured_ceiling
+from ppd_core.bench.configuration import Configuration, Way, Workload
+from ppd_core.bench.rounds import frame_count, turns
+from ppd_core.bench.subject import Model, Subject
+from ppd_core.config import PipelineConfig
+from ppd_core.pipeline import DepthPipeline
+
+DEFAULT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is timed.
+
+    Args:
+        model: whose networks.
+        ways: how they are run, the bases among them.
+        workloads: on what; all ways are timed in turns on one workload after the other.
+        seconds: of timed frames of each configuration, but at least three frames.
+    """
+
+    model: Model
+    ways: Sequence[Way]
+    workloads: Sequence[Workload]
+    seconds: float = DEFAULT_SECONDS
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise ValueError(f"seconds must be > 0, got {self.seconds}")
+        for name in ("ways", "workloads"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must hold one at least, got none")
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What came of a plan.
+
+    Attributes:
+        config: of the networks.
+        is_trained: False for weights that nobody trained; they cost the same.
+        subjects: one of each configuration, workload by workload, in the order of the ways;
+            those for which the device's memory is too small are not there.
+        ceilings: dtype -> FLOP/s of a large matrix product; those that could be measured.
+    """
+
+    config: PipelineConfig
+    is_trained: bool
+    subjects: list[Subject]
+    ceilings: dict[torch.dtype, float]
+
+
+def run(plan: Plan, on_progress: Callable[[str], None] = lambda _: None) -> Measured:
+    """Time all of it.
+
+    Args:
+        on_progress: is told what begins.
+
+    Raises:
+        ValueError: a way cannot run here, or nothing finds enough memory.
+        WeightsError: weights are not here.
+    """
+    plan.model.import_all()
+    pipelines: dict[Way, tuple[DepthPipeline, float]] = {}
+    for way in plan.ways:
+        on_progress(f"loading {way.name}")
+        start = time.perf_counter()
+        pipeline = plan.model.pipeline(way)
+        pipelines[way] = pipeline, time.perf_counter() - start
+    ceilings = {}
+    for dtype in dict.fromkeys(way.dtype for way in plan.ways):
+        on_progress(f"a large matrix product in {dtype}")
+        ceiling = measured_ceiling(dtype, plan.model.device)
+        if ceiling is not None:
+            ceilings[dtype] = ceiling
+    subjects = []
+    for workload in plan.workloads:
+        together = [Subject(Configuration(way, workload), *pipelines[way]) for way in pipelines]
+        subjects += _timed(together, plan.seconds, on_progress)
+    if not subjects:
+        raise ValueError("the device has too little memory for any of it")
+    pipeline = subjects[0].pipeline
+    return Measured(pipeline.config, pipeline.is_trained, subjects, ceilings)
+
+
+def _timed(
+    subjects: Sequence[Subject], seconds: float, on_progress: Callable[[str], None]
+) -> list[Subject]:
+    """One workload in all its ways; those that find no memory are left out, and that is told."""
+    ready = []
+    for subject in subjects:
+        on_progress(f"warming up {subject.configuration.name}")
+        try:
+            subject.warm_up()
+        except torch.OutOfMemoryError:
+            on_progress(f"{subject.configuration.name} left out: the device's memory is too small")
+            torch.cuda.empty_cache()
+            continue
+        ready.append(subject)
+    on_progress(f"timing {subjects[0].configuration.workload.name}")
+    for index in turns([frame_count(subject.expected_s, seconds) for subject in ready]):
+        ready[index].time_frame()
+    return ready
