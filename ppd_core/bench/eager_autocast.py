@@ -48,7 +48,7 @@ class EagerAutocastBackend:
     """A backend in its form; not one of `BACKENDS`, for nobody should use it.
 
     Args:
-        networks: with float32 weights.
+        networks: with float32 weights, nobody else's: SP-DiT's are made to require gradients.
         dtype: of autocast; float32 is without it.
     """
 
@@ -57,6 +57,9 @@ class EagerAutocastBackend:
     def __init__(self, networks: Networks, dtype: torch.dtype) -> None:
         if networks.dtype != torch.float32:
             raise ValueError(f"autocast needs float32 weights, got {networks.dtype}")
+        # Autocast casts a weight once a frame, and not at each use, only where a gradient could be
+        # wanted. The published code leaves that so for SP-DiT, and not for the prompt.
+        networks.dit.requires_grad_(True)
         self._networks = networks
         self._dtype = dtype
         self._network = _Network(networks.dit)

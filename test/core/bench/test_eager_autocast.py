@@ -74,9 +74,13 @@ class CountOperations(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.counts: Counter[str] = Counter()
+        self.casts: Counter[tuple[int, ...]] = Counter()
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.counts[function.overloadpacket.__name__] += 1
+        name = function.overloadpacket.__name__
+        self.counts[name] += 1
+        if name == "_to_copy":
+            self.casts[tuple(args[0].shape)] += 1
         return function(*args, **(kwargs or {}))
 
 
@@ -90,6 +94,15 @@ def test_it_does_in_each_step_what_the_published_code_does():
     assert mode.counts["_local_scalar_dense"] == rotations + steps  # and the next time's place
     assert mode.counts["nonzero"] == steps
     assert mode.counts["embedding"] == 4 * rotations  # cosines and sines, rows and columns
+
+
+def test_weights_are_cast_once_a_frame_not_once_a_step():
+    networks = networks_of("nano")
+    backend = EagerAutocastBackend(networks, torch.bfloat16)
+    with CountOperations() as mode:
+        depth_by(backend, 3)
+    dim, depth = networks.config.model.hidden_size, networks.config.model.depth
+    assert mode.casts[3 * dim, dim] == depth  # of each attention's queries, keys and values
 
 
 def test_the_published_dtype_of_a_machine_without_cuda_is_float16(monkeypatch):
