@@ -25,6 +25,13 @@ def measured_ceiling(dtype: torch.dtype, device: torch.device) -> float | None:
     Returns:
         None where torch has no such product on the device.
     """
+    if device.type != "cuda":
+        return _fastest(dtype, device)
+    with torch.cuda.device(device):  # events are of the current one
+        return _fastest(dtype, device)
+
+
+def _fastest(dtype: torch.dtype, device: torch.device) -> float | None:
     best = 0.0
     for side in SIDES:
         try:

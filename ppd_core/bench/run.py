@@ -16,6 +16,9 @@ from ppd_core.config import PipelineConfig
 from ppd_core.pipeline import DepthPipeline
 
 DEFAULT_SECONDS = 5.0
+PASSES = 3
+"""Over several workloads, so that the machine's better and worse minutes are all of theirs. All in
+turns would be better still, but what a backend keeps of each size may not be enough for all."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Plan:
     Args:
         model: whose networks.
         ways: how they are run, the bases among them.
-        workloads: on what; all ways are timed in turns on one workload after the other.
+        workloads: on what; all ways are timed in turns on one workload after the other,
+            and that several times.
         seconds: of timed frames of each configuration, but at least three frames.
     """
 
@@ -83,31 +87,48 @@ def run(plan: Plan, on_progress: Callable[[str], None] = lambda _: None) -> Meas
         ceiling = measured_ceiling(dtype, plan.model.device)
         if ceiling is not None:
             ceilings[dtype] = ceiling
-    subjects = []
-    for workload in plan.workloads:
-        together = [Subject(Configuration(way, workload), *pipelines[way]) for way in pipelines]
-        subjects += _timed(together, plan.seconds, on_progress)
-    if not subjects:
+    together = [
+        [Subject(Configuration(way, workload), *pipelines[way]) for way in pipelines]
+        for workload in plan.workloads
+    ]
+    passes = PASSES if len(together) > 1 else 1
+    for number in range(passes):
+        for subjects in together:
+            _make_ready(subjects, on_progress)
+            if subjects:
+                _time(subjects, plan.seconds, number, passes, on_progress)
+    timed = [subject for subjects in together for subject in subjects]
+    if not timed:
         raise ValueError("the device has too little memory for any of it")
-    pipeline = subjects[0].pipeline
-    return Measured(pipeline.config, pipeline.is_trained, subjects, ceilings)
+    pipeline = timed[0].pipeline
+    return Measured(pipeline.config, pipeline.is_trained, timed, ceilings)
 
 
-def _timed(
-    subjects: Sequence[Subject], seconds: float, on_progress: Callable[[str], None]
-) -> list[Subject]:
-    """One workload in all its ways; those that find no memory are left out, and that is told."""
-    ready = []
-    for subject in subjects:
-        on_progress(f"warming up {subject.configuration.name}")
+def _make_ready(subjects: list[Subject], on_progress: Callable[[str], None]) -> None:
+    """Warm up; those that find no memory are left out, and that is told."""
+    for subject in list(subjects):
+        name = subject.configuration.name
+        if not subject.frame_s:
+            on_progress(f"warming up {name}")
         try:
             subject.warm_up()
         except torch.OutOfMemoryError:
-            on_progress(f"{subject.configuration.name} left out: the device's memory is too small")
+            on_progress(f"{name} left out: the device's memory is too small")
             torch.cuda.empty_cache()
-            continue
-        ready.append(subject)
-    on_progress(f"timing {subjects[0].configuration.workload.name}")
-    for index in turns([frame_count(subject.expected_s, seconds) for subject in ready]):
-        ready[index].time_frame()
-    return ready
+            subjects.remove(subject)
+
+
+def _time(
+    subjects: Sequence[Subject],
+    seconds: float,
+    number: int,
+    passes: int,
+    on_progress: Callable[[str], None],
+) -> None:
+    """One workload in all its ways, this pass's share of the frames."""
+    of_passes = f", {number + 1} of {passes}" if passes > 1 else ""
+    on_progress(f"timing {subjects[0].configuration.workload.name}{of_passes}")
+    counts = [frame_count(subject.expected_s, seconds) for subject in subjects]
+    shares = [count * (number + 1) // passes - count * number // passes for count in counts]
+    for index in turns(shares):
+        subjects[index].time_frame()

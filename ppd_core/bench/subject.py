@@ -130,7 +130,11 @@ class Subject:
         return self.pipeline.config
 
     def warm_up(self) -> None:
-        """The frames that are not timed: they tell the start, the memory, and what to expect."""
+        """Frames that are not timed. At first they tell the start, the memory and what to expect;
+        later one is enough to bring back what was dropped for other sizes."""
+        if self.frame_s:
+            self._run()
+            return
         growths, seconds = [], []
         for _ in range(WARM_UP_FRAMES):
             with PeakMemory(self.pipeline.device) as memory:

@@ -45,16 +45,23 @@ def calls(monkeypatch) -> list:
     return made
 
 
-def test_all_ways_take_turns_on_one_workload_after_the_other(calls):
+def test_all_ways_take_turns_on_one_workload(calls):
+    measured = run(Plan(Model("nano", CPU), [BASE, EAGER], [Workload(64, 48, 4)]))
+    warm_up = [BASE] * WARM_UP_FRAMES + [EAGER] * WARM_UP_FRAMES
+    assert [call[0] for call in calls] == warm_up + [BASE, EAGER] * 3
+    assert calls[0][1:] == ([(48, 64, 3)], 4, 64 * 48)  # the size is the model's exactly
+    assert [len(subject.frame_s) for subject in measured.subjects] == [3, 3]
+
+
+def test_several_workloads_are_timed_in_several_passes(calls):
     workloads = [Workload(64, 48, 4), Workload(32, 16, 1, batch=2)]
-    measured = run(Plan(Model("nano", CPU), [BASE, EAGER], workloads))
-    assert [call[0] for call in calls] == 2 * (
-        [BASE] * WARM_UP_FRAMES + [EAGER] * WARM_UP_FRAMES + [BASE, EAGER] * 3
-    )
-    # The size is the model's exactly.
-    assert calls[0][1:] == ([(48, 64, 3)], 4, 64 * 48)
-    assert calls[-1][1:] == ([(16, 32, 3)] * 2, 1, 32 * 16)
-    assert [len(subject.frame_s) for subject in measured.subjects] == [3] * 4
+    measured = run(Plan(Model("nano", CPU), [EAGER], workloads))
+    large, small = [(48, 64, 3)], [(16, 32, 3)] * 2
+    first = WARM_UP_FRAMES + 1
+    later = [*[large] * 2, *[small] * 2]  # a frame to warm up, a third of three
+    assert [call[1] for call in calls] == [large] * first + [small] * first + later * 2
+    assert calls[-1][2:] == (1, 32 * 16)
+    assert [len(subject.frame_s) for subject in measured.subjects] == [3, 3]
 
 
 def test_stages_of_a_batch_are_of_all_its_images(calls):

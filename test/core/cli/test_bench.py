@@ -79,7 +79,7 @@ def test_a_sweep_tells_how_the_cost_grows(
     assert ppd_bench("--size", "32x16", "--base", "--sweep", "steps") == 0
     captured = capsys.readouterr()
     assert "fp32.eager.32x16: ms more for each step" in captured.out
-    assert "timing 32x16.8" in captured.err
+    assert "timing 32x16.8, 3 of 3" in captured.err
 
 
 def test_random_weights_are_named_so(ppd_bench: Run, capsys: pytest.CaptureFixture[str]) -> None:
