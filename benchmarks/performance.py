@@ -143,6 +143,7 @@ def page_of(measured: Measured, figures: Mapping[str, float]) -> str:
     stages = list(dict.fromkeys(s for subject in measured.subjects for s in subject.stages_s))
     tables = [table.main_table(figures, names), table.stage_table(figures, of_stages, stages)]
     lines = [*table.ceiling_lines(figures), *table.growth_lines(figures)]
+    lines += table.fact_lines(measured.facts)
     return "\n\n".join(
         [
             *(markdown_table(header, rows) for header, *rows in tables),

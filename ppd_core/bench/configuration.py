@@ -38,6 +38,11 @@ def default_bases(device: torch.device) -> tuple[str, ...]:
     return BASES if device.type == "cpu" else (AS_PUBLISHED,)
 
 
+def default_backends(device: torch.device) -> tuple[str, ...]:
+    """The plain path, and the one that a pipeline takes by itself."""
+    return tuple(dict.fromkeys(["eager", resolve_backend(None, device)]))
+
+
 @dataclass(frozen=True)
 class Way:
     """How the networks are run.
@@ -52,7 +57,7 @@ class Way:
 
     def __post_init__(self) -> None:
         if not self.is_base:
-            resolve_backend(self.backend)
+            resolve_backend(self.backend, torch.device("cpu"))  # the name, that is
 
     @property
     def is_base(self) -> bool:

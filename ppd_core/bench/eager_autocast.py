@@ -14,7 +14,8 @@ xformers' where it is installed, else plain products), and a model that predicts
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -53,6 +54,7 @@ class EagerAutocastBackend:
     """
 
     name = "eager-autocast"
+    facts: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, networks: Networks, dtype: torch.dtype) -> None:
         if networks.dtype != torch.float32:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
+from ppd_core.backends.protocol import Backend
 from ppd_core.bench.ceiling import measured_ceiling
 from ppd_core.bench.configuration import Configuration, Way, Workload
 from ppd_core.bench.rounds import frame_count, turns
@@ -56,12 +57,14 @@ class Measured:
         subjects: one of each configuration, workload by workload, in the order of the ways;
             those for which the device's memory is too small are not there.
         ceilings: dtype -> FLOP/s of a large matrix product; those that could be measured.
+        facts: what each backend chose for this device; see `Backend.facts`.
     """
 
     config: PipelineConfig
     is_trained: bool
     subjects: list[Subject]
     ceilings: dict[torch.dtype, float]
+    facts: dict[Way, dict[str, str]] = field(default_factory=dict)
 
 
 def run(plan: Plan, on_progress: Callable[[str], None] = lambda _: None) -> Measured:
@@ -76,10 +79,11 @@ def run(plan: Plan, on_progress: Callable[[str], None] = lambda _: None) -> Meas
     """
     plan.model.import_all()
     pipelines: dict[Way, tuple[DepthPipeline, float]] = {}
+    backends: dict[Way, Backend] = {}
     for way in plan.ways:
         on_progress(f"loading {way.name}")
         start = time.perf_counter()
-        pipeline = plan.model.pipeline(way)
+        pipeline, backends[way] = plan.model.build(way)
         pipelines[way] = pipeline, time.perf_counter() - start
     ceilings = {}
     for dtype in dict.fromkeys(way.dtype for way in plan.ways):
@@ -101,7 +105,8 @@ def run(plan: Plan, on_progress: Callable[[str], None] = lambda _: None) -> Meas
     if not timed:
         raise ValueError("the device has too little memory for any of it")
     pipeline = timed[0].pipeline
-    return Measured(pipeline.config, pipeline.is_trained, timed, ceilings)
+    facts = {way: dict(backend.facts) for way, backend in backends.items()}
+    return Measured(pipeline.config, pipeline.is_trained, timed, ceilings, facts)
 
 
 def _make_ready(subjects: list[Subject], on_progress: Callable[[str], None]) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ppd_core.backends import build_backend
+from ppd_core.backends.protocol import Backend
 from ppd_core.bench.configuration import Configuration, Way, Workload
 from ppd_core.bench.eager_autocast import EagerAutocastBackend
 from ppd_core.bench.memory import PeakMemory, weight_bytes
@@ -67,39 +69,29 @@ class Model:
             with torch.device("meta"):
                 build_models(PRESETS[self.name])
 
-    def pipeline(self, way: Way) -> DepthPipeline:
-        """Workload it.
+    def build(self, way: Way) -> tuple[DepthPipeline, Backend]:
+        """Load the networks, and make ready to run them so.
 
         Raises:
-            ValueError: it cannot run so, or not here.
+            ValueError: they cannot run so, or not here.
             WeightsError: weights are not here; nothing is fetched for a benchmark.
         """
-        if way.is_base:
-            return self._base(way)
+        dtype = torch.float32 if way.is_base else way.dtype
         if self.is_random:
-            config = PRESETS[self.name]
-            return DepthPipeline.from_config(
-                config, device=self.device, dtype=way.dtype, backend=way.backend
-            )
-        return DepthPipeline.from_pretrained(
-            self.name,
-            device=self.device,
-            dtype=way.dtype,
-            backend=way.backend,
-            weights_dir=self.weights_dir,
-            download=False,
-        )
-
-    def _base(self, way: Way) -> DepthPipeline:
-        if self.is_random:
-            loaded = build_random(PRESETS[self.name], self.device, torch.float32)
+            loaded = build_random(PRESETS[self.name], self.device, dtype)
         else:
-            loaded = load(self.name, self.device, torch.float32, self.weights_dir, download=False)
+            loaded = load(self.name, self.device, dtype, self.weights_dir, download=False)
         networks = Networks(loaded.config, loaded.models)
-        backend = EagerAutocastBackend(networks, way.dtype)
-        return DepthPipeline(
-            loaded.config, loaded.models, backend=backend, is_trained=loaded.is_trained
+        backend: Backend
+        if way.is_base:
+            backend = EagerAutocastBackend(networks, way.dtype)
+        else:
+            backend = build_backend(networks, way.backend)
+        is_trained = loaded.is_trained
+        pipeline = DepthPipeline(
+            loaded.config, loaded.models, backend=backend, is_trained=is_trained
         )
+        return pipeline, backend
 
 
 @dataclass(eq=False)
@@ -141,6 +133,8 @@ class Subject:
                 seconds.append(self._run()[0])
             growths.append(memory.growth_bytes)
         self.first_frame_s, self.expected_s = seconds[0], seconds[-1]
+        if self.pipeline.device.type == "cpu":
+            growths = growths[1:]  # in the first one compilers may run
         known = [growth for growth in growths if growth is not None]
         if known:
             self.peak_bytes = weight_bytes(self.pipeline.models) + max(known)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ppd_core.bench.configuration import Way
+
 Table = list[list[str]]
 """Rows of cells, the header first; the first column names, the others are numbers."""
 
@@ -63,6 +65,13 @@ def ceiling_lines(figures: Mapping[str, float]) -> list[str]:
         f"{name.partition('.')[0]}: a large matrix product reaches {value:.3g} TFLOP/s"
         for name, value in figures.items()
         if name.endswith(".ceiling_tflops")
+    ]
+
+
+def fact_lines(facts: Mapping[Way, Mapping[str, str]]) -> list[str]:
+    """What each backend chose for this device."""
+    return [
+        f"{way.name}: {name} {value}" for way, own in facts.items() for name, value in own.items()
     ]
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppd_core.config import PRESETS
+from ppd_core.config import BACKEND_NAMES, PRESETS
 
 if TYPE_CHECKING:
     from ppd_core.bench.run import Measured, Plan
@@ -101,7 +101,10 @@ def _add_axes(group: argparse._ArgumentGroup) -> None:
         help="of the networks (default: float32 on the CPU, else half precision)",
     )
     group.add_argument(
-        "--backend", nargs="+", metavar="NAME", help="how the networks are run (default: eager)"
+        "--backend",
+        nargs="+",
+        choices=BACKEND_NAMES,
+        help="how the networks are run (default: eager, and what `ppd depth` takes here)",
     )
     group.add_argument(
         "--base",
@@ -164,7 +167,13 @@ def _say(message: str) -> None:
 
 
 def _plan(args: argparse.Namespace) -> Plan:
-    from ppd_core.bench.configuration import DTYPES, default_bases, ways, workloads
+    from ppd_core.bench.configuration import (
+        DTYPES,
+        default_backends,
+        default_bases,
+        ways,
+        workloads,
+    )
     from ppd_core.bench.run import DEFAULT_SECONDS, Plan
     from ppd_core.bench.subject import Model
     from ppd_core.device import resolve_device, resolve_dtype
@@ -176,7 +185,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     bases = default_bases(device) if args.base is None else args.base
     return Plan(
         model,
-        ways(dtypes, args.backend or ["eager"], bases),
+        ways(dtypes, args.backend or default_backends(device), bases),
         workloads(*_axes(args, model)),
         DEFAULT_SECONDS if args.seconds is None else args.seconds,
     )
@@ -225,5 +234,6 @@ def _tables(measured: Measured, figures: dict[str, float]) -> str:
             "",
             *table.ceiling_lines(figures),
             *table.growth_lines(figures),
+            *table.fact_lines(measured.facts),
         ]
     )

@@ -38,7 +38,8 @@ class FakePipeline:
 def calls(monkeypatch) -> list:
     """What fake pipelines are asked for."""
     made: list = []
-    monkeypatch.setattr(Model, "pipeline", lambda self, way: FakePipeline(way, made))
+    backend = SimpleNamespace(facts={"attention": "sdpa"})
+    monkeypatch.setattr(Model, "build", lambda self, way: (FakePipeline(way, made), backend))
     monkeypatch.setattr(Model, "import_all", lambda self: None)
     monkeypatch.setattr(run_module, "measured_ceiling", lambda dtype, device: None)
     monkeypatch.setattr(run_module, "frame_count", lambda expected_s, budget_s: 3)
@@ -51,6 +52,7 @@ def test_all_ways_take_turns_on_one_workload(calls):
     assert [call[0] for call in calls] == warm_up + [BASE, EAGER] * 3
     assert calls[0][1:] == ([(48, 64, 3)], 4, 64 * 48)  # the size is the model's exactly
     assert [len(subject.frame_s) for subject in measured.subjects] == [3, 3]
+    assert measured.facts[EAGER] == {"attention": "sdpa"}
 
 
 def test_several_workloads_are_timed_in_several_passes(calls):

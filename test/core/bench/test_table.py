@@ -1,6 +1,16 @@
 from __future__ import annotations
 
-from ppd_core.bench.table import as_text, ceiling_lines, growth_lines, main_table, stage_table
+import torch
+
+from ppd_core.bench.configuration import Way
+from ppd_core.bench.table import (
+    as_text,
+    ceiling_lines,
+    fact_lines,
+    growth_lines,
+    main_table,
+    stage_table,
+)
 
 FIGURES = {
     "fp32.eager.64x48.4.p50_ms": 12.3456,
@@ -29,6 +39,8 @@ def test_text_has_names_to_the_left_and_numbers_to_the_right():
     assert as_text([["", "ms"], ["a", "1"], ["long", "123"]]) == "       ms\na       1\nlong  123"
 
 
-def test_lines_of_growth_and_ceiling():
+def test_lines_of_growth_ceiling_and_choices():
+    facts = {Way("eager", torch.bfloat16): {"attention": "flash"}}
+    assert fact_lines(facts) == ["bf16.eager: attention flash"]
     assert growth_lines(FIGURES) == ["fp32.eager.4: time ~ pixels to the power 1.23"]
     assert ceiling_lines(FIGURES) == ["fp32: a large matrix product reaches 0.123 TFLOP/s"]

@@ -94,7 +94,7 @@ def test_random_weights_are_named_so(ppd_bench: Run, capsys: pytest.CaptureFixtu
         ("--size 640", "must be WxH like 640x480, got '640'"),
         ("--steps 0", "num_steps must be in [1, 1000], got 0"),
         ("--batch 0", "batch must be >= 1, got 0"),
-        ("--backend steam", "backend must be one of eager"),
+        ("--backend steam", "invalid choice: 'steam'"),
         ("--dtype float4", "invalid choice: 'float4'"),
         ("--seconds 0", "seconds must be > 0, got 0.0"),
         ("--device tpu", "device must be"),
