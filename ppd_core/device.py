@@ -21,6 +21,9 @@ DTYPES = {
 }
 """Name -> dtype of the networks. float8 is that of most linears; the rest is in bfloat16."""
 
+CPU_BFLOAT16 = ("avx512_bf16", "amx_tile")
+"""The instructions, as torch asks for them."""
+
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
     """The device asked for, the CPU or a CUDA device; None is CUDA if there is any, else the CPU.
@@ -43,17 +46,22 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     return checked
 
 
-def resolve_dtype(dtype: torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The dtype asked for; None is float32 on the CPU, bfloat16 on CUDA.
+def resolve_dtype(
+    dtype: torch.dtype | None, device: torch.device, backend: str = "eager"
+) -> torch.dtype:
+    """The dtype asked for; None is bfloat16 on CUDA and float32 on the CPU.
 
-    CUDA devices before Ampere have no bfloat16 units: there None is float16.
+    CUDA devices before Ampere have no bfloat16 units: there None is float16. A CPU that has them
+    computes in bfloat16, too, but where the backend is not the plain one: who asks for that wants
+    speed, and the plain one's depth shall be the same on all machines.
 
     Raises:
         ValueError: not one of `DTYPES`, or float8 on a CUDA device that has no units for it.
     """
     if dtype is None:
         if device.type == "cpu":
-            return torch.float32
+            is_fast = backend != "eager" and cpu_has_bfloat16()
+            return torch.bfloat16 if is_fast else torch.float32
         has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if has_bfloat16 else torch.float16
     if dtype not in DTYPES.values():
@@ -67,6 +75,12 @@ def resolve_dtype(dtype: torch.dtype | None, device: torch.device) -> torch.dtyp
                 f"got {'.'.join(map(str, capability))}"
             )
     return dtype
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 by instructions of its own: AVX-512 BF16 or AMX."""
+    checks = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in CPU_BFLOAT16)
+    return any(check is not None and check() for check in checks)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:

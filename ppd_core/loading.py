@@ -12,7 +12,7 @@ from torch import nn
 
 from ppd_core import weights
 from ppd_core.config import PRESETS, PipelineConfig, config_from_json, config_to_json, preset
-from ppd_core.device import FLOAT8, compute_dtype, resolve_device, resolve_dtype
+from ppd_core.device import FLOAT8, compute_dtype
 from ppd_core.models import build_models
 from ppd_core.models.float8 import is_float8, to_float8
 
@@ -35,15 +35,13 @@ class Loaded:
 
 def load(
     name_or_path: str | Path,
-    device: str | torch.device | None,
-    dtype: torch.dtype | None,
+    device: torch.device,
+    dtype: torch.dtype,
     weights_dir: str | Path | None,
     *,
     download: bool,
 ) -> Loaded:
     """See `DepthPipeline.from_pretrained`."""
-    device = resolve_device(device)
-    dtype = resolve_dtype(dtype, device)
     loaded = _load(name_or_path, device, compute_dtype(dtype), weights_dir, download=download)
     return _converted(loaded, dtype)
 
@@ -75,15 +73,10 @@ def _load(
 
 
 def build_random(
-    config: PipelineConfig,
-    device: str | torch.device | None,
-    dtype: torch.dtype | None,
-    seed: int = 0,
+    config: PipelineConfig, device: torch.device, dtype: torch.dtype, seed: int = 0
 ) -> Loaded:
     """Random weights, the same for the same seed."""
     start_s = time.perf_counter()
-    device = resolve_device(device)
-    dtype = resolve_dtype(dtype, device)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)  # manual_seed would reach CUDA's, too
         models = build_models(config)

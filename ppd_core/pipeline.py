@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.anchors import Anchors, geometry_anchors
-from ppd_core.backends import build_backend
+from ppd_core.backends import build_backend, resolve_backend
 from ppd_core.backends.eager import EagerBackend
 from ppd_core.backends.protocol import Backend
 from ppd_core.config import PipelineConfig, PreprocessConfig, SamplerConfig
 from ppd_core.depth_result import DepthResult
-from ppd_core.device import StageClock, StageSeconds
+from ppd_core.device import StageClock, StageSeconds, resolve_device, resolve_dtype
 from ppd_core.flow import timestep_grid
 from ppd_core.frame import Aligner, Frame, frames_of
 from ppd_core.geometry.upsample import upsample_depth
@@ -97,6 +97,9 @@ class DepthPipeline:
             ValueError: no such preset, device, dtype or backend, or it cannot run here.
             WeightsError: a file is missing or not what it should be.
         """
+        device = resolve_device(device)
+        backend = resolve_backend(backend, device)
+        dtype = resolve_dtype(dtype, device, backend)
         loaded = load(name_or_path, device, dtype, weights_dir, download=download)
         return cls._of(loaded, backend)
 
@@ -111,6 +114,9 @@ class DepthPipeline:
         seed: int = 0,
     ) -> DepthPipeline:
         """Build a pipeline with random weights, the same for the same seed."""
+        device = resolve_device(device)
+        backend = resolve_backend(backend, device)
+        dtype = resolve_dtype(dtype, device, backend)
         return cls._of(build_random(config, device, dtype, seed), backend)
 
     @classmethod

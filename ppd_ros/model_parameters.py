@@ -42,8 +42,9 @@ SPECS = (
     ParameterSpec(
         "dtype",
         AUTO,
-        "Number format of the model; auto: float32 on the CPU, bfloat16 on CUDA (float16 before "
-        "Ampere). float8: most linear layers, the rest bfloat16; from Ada and Hopper on.",
+        "Number format of the model; auto: bfloat16 on CUDA (float16 before Ampere), on the CPU "
+        "float32, with graph bfloat16 where it has units for it. float8: most linear layers, the "
+        "rest bfloat16; from Ada and Hopper on.",
         choices=(AUTO, *DTYPES),
         is_fixed_by_configure=True,
     ),

@@ -59,7 +59,9 @@ class Model:
         """
         if self.name in PRESETS:
             return PRESETS[self.name]
-        return load(self.name, "cpu", None, self.weights_dir, download=False).config
+        return load(
+            self.name, torch.device("cpu"), torch.float32, self.weights_dir, download=False
+        ).config
 
     def import_all(self) -> None:
         """Import what building needs, so that the first to be timed does not pay for the rest."""

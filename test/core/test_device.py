@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ppd_core.device import (
+    CPU_BFLOAT16,
     DTYPES,
     FLOAT8,
     StageClock,
@@ -30,6 +31,17 @@ def test_default_dtype_is_the_half_that_the_device_computes_in(monkeypatch, capa
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert resolve_dtype(None, torch.device("cuda")) == dtype
     assert resolve_dtype(None, CPU) == torch.float32
+
+
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_a_cpu_computes_in_half_where_it_can_and_speed_was_asked_for(monkeypatch, has_bfloat16):
+    for name in CPU_BFLOAT16:
+        check = f"_is_{name}_supported"
+        monkeypatch.setattr(torch.cpu, check, lambda: has_bfloat16, raising=False)
+    fast = torch.bfloat16 if has_bfloat16 else torch.float32
+    assert resolve_dtype(None, CPU, "graph") == fast
+    assert resolve_dtype(None, CPU, "eager") == torch.float32
+    assert resolve_dtype(torch.float32, CPU, "graph") == torch.float32
 
 
 def test_a_device_that_is_none_is_refused():

@@ -10,7 +10,7 @@ from ppd_ros.model_loading import process_age_s, ready_pipeline, told
 from ppd_ros.model_parameters import ModelSettings
 from ppd_ros.parameters import Effort
 
-SETTINGS = ModelSettings("nano", None, None, None, warm_up_size=(640, 480))
+SETTINGS = ModelSettings("nano", None, None, None, None, warm_up_size=(640, 480))
 STEPS_ALONE = Effort(num_steps=2, processing_area=0)
 
 
@@ -51,7 +51,7 @@ def test_the_model_is_warmed_up_for_the_frames_to_come(area, expected):
 
 def test_no_size_is_no_warm_up():
     pipeline = Warm()
-    settings = ModelSettings("nano", None, None, None)
+    settings = ModelSettings("nano", None, None, None, None)
     assert ready(pipeline, settings=settings) == (pipeline.load_seconds, [])
     assert not pipeline.calls
 

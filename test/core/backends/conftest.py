@@ -60,7 +60,7 @@ def small_networks() -> Callable[[], Networks]:
     def make(dtype: torch.dtype = torch.float32) -> Networks:
         model = SpDitConfig(hidden_size=32, depth=2, num_heads=2, has_semantics=False)
         config = PipelineConfig(model=model, preprocess=PreprocessConfig(processing_area=AREA))
-        return Networks(config, build_random(config, "cpu", dtype).models)
+        return Networks(config, build_random(config, torch.device("cpu"), dtype).models)
 
     return make
 
