@@ -110,6 +110,32 @@ def test_nano_writes_its_figures(benchmark, frames, checkpoint, tmp_path):
     assert figures["weights_mb"] == pytest.approx(4 * figures["parameters_m"], rel=0.05)  # float32
 
 
+def test_precision_writes_its_figures_and_the_table(benchmark, frames, checkpoint, tmp_path):
+    path, page = tmp_path / "precision.json", tmp_path / "results.md"
+    page.write_text("<!-- precision: begin -->old<!-- precision: end -->")
+    words = f"--model {checkpoint} --held-out {frames} --limit 4 --batch-size 3 --calls 1"
+    words += f" --device cpu --json {path} --markdown {page} --precisions bf16 fp8"
+    benchmark("precision").main(words.split())
+    names = ("absrel_to_fp32", "rmse_relative", "absrel", "flying_share", "ms_frame")
+    figures = figures_in(path)
+    assert figures.keys() == {f"{one}.{name}" for one in ("fp32", "bf16", "fp8") for name in names}
+    for name in ("absrel_to_fp32", "rmse_relative"):
+        assert 0 == figures[f"fp32.{name}"] < figures[f"bf16.{name}"] < figures[f"fp8.{name}"]
+    text = page.read_text()
+    assert "old" not in text
+    assert f"| fp8 (float8) | {figures['fp8.absrel_to_fp32']:.5f} |" in text
+    assert "| fp16 (float16) | not measured |" in text
+
+
+def test_a_difference_of_precision_is_in_metres_and_in_relative_depth(benchmark):
+    difference = benchmark("precision").Difference()
+    near, far = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)  # 0.5 m and 5 m
+    difference.add(far, near)
+    assert difference.figures() == pytest.approx({"absrel_to_fp32": 9, "rmse_relative": 1})
+    difference.add(near, near - 1)  # what is below 0 counts as 0
+    assert difference.figures() == pytest.approx({"absrel_to_fp32": 4.5, "rmse_relative": 1})
+
+
 def test_a_batch_is_sampled_as_the_pipeline_samples_its_images(benchmark, frames, checkpoint):
     predict, held_out = benchmark("predict"), benchmark("held_out")
     pipeline = DepthPipeline.from_pretrained(checkpoint, device="cpu")
