@@ -18,7 +18,7 @@ from results_table import markdown_table, replace_between_markers
 
 from ppd_core.backends import BACKENDS
 from ppd_core.bench import table
-from ppd_core.bench.configuration import AS_PUBLISHED, DTYPES, IN_BFLOAT16, Workload, ways
+from ppd_core.bench.configuration import AS_PUBLISHED, IN_BFLOAT16, Workload, ways
 from ppd_core.bench.figures import figures_of
 from ppd_core.bench.floors import frame_cost, network_cost, prompt_cost
 from ppd_core.bench.report import command, hardware, print_figures, versions, write_report
@@ -26,7 +26,7 @@ from ppd_core.bench.run import DEFAULT_SECONDS, Measured, Plan, run
 from ppd_core.bench.subject import Model
 from ppd_core.bench.sweep import scaled_sizes
 from ppd_core.config import PRESETS
-from ppd_core.device import resolve_device
+from ppd_core.device import DTYPES, resolve_device
 
 NANO_SIZE = (128, 96)
 PUBLISHED_SIZES = ((1024, 768), (640, 480), (384, 512))

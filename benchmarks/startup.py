@@ -18,9 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from report import hardware, print_figures, write_report
-
 from ppd_core.backends import BACKENDS
+from ppd_core.bench.report import hardware, print_figures, write_report
 from ppd_core.compile_cache import VARIABLES
 from ppd_core.weights import weights_dir
 

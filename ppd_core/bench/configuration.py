@@ -11,19 +11,14 @@ import torch
 from ppd_core.backends import resolve_backend
 from ppd_core.bench.eager_autocast import published_dtype
 from ppd_core.config import COARSE_PATCH_PX, PreprocessConfig, SamplerConfig
+from ppd_core.device import FLOAT8
 
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float8": torch.float8_e4m3fn,
-}
-"""Name, as options take it -> what `DepthPipeline.from_pretrained` takes."""
 PRECISIONS = {
     torch.float32: "fp32",
     torch.bfloat16: "bf16",
     torch.float16: "fp16",
-    torch.float8_e4m3fn: "fp8",
+    torch.float64: "fp64",
+    FLOAT8: "fp8",
 }
 """Dtype -> its name in a figure's."""
 AS_PUBLISHED = "eager-autocast"

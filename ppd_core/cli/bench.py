@@ -168,7 +168,6 @@ def _say(message: str) -> None:
 
 def _plan(args: argparse.Namespace) -> Plan:
     from ppd_core.bench.configuration import (
-        DTYPES,
         default_backends,
         default_bases,
         ways,
@@ -176,7 +175,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     )
     from ppd_core.bench.run import DEFAULT_SECONDS, Plan
     from ppd_core.bench.subject import Model
-    from ppd_core.device import resolve_device, resolve_dtype
+    from ppd_core.device import DTYPES, resolve_device, resolve_dtype
 
     device = resolve_device(args.device)
     model = Model(args.model, device, args.random, args.weights_dir)
