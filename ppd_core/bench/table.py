@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ppd_core.bench.configuration import Way
+
+Form = Callable[[float], str]
+
+
+def significant(digits: int) -> Form:
+    """So many significant digits, more where there are more before the point."""
+    return lambda value: f"{value:.{digits}g}" if value < 10 ** (digits - 1) else f"{value:.0f}"
+
 
 Table = list[list[str]]
 """Rows of cells, the header first; the first column names, the others are numbers."""
 
-COLUMNS = {
-    "p50_ms": ("p50 ms", "{:.4g}"),
-    "p95_ms": ("p95 ms", "{:.4g}"),
-    "frames_per_s": ("frames/s", "{:.3g}"),
-    "tflops": ("TFLOP/s", "{:.3g}"),
-    "ceiling_share": ("of ceiling", "{:.1%}"),
-    "peak_mb": ("peak MB", "{:.0f}"),
-    "start_s": ("start s", "{:.3g}"),
-    "ratio_to_eager_autocast": ("x eager-autocast", "{:.2f}"),
-    "ratio_to_eager_autocast_bf16": ("x eager-autocast-bf16", "{:.2f}"),
+COLUMNS: dict[str, tuple[str, Form]] = {
+    "p50_ms": ("p50 ms", significant(4)),
+    "p95_ms": ("p95 ms", significant(4)),
+    "frames_per_s": ("frames/s", significant(3)),
+    "tflops": ("TFLOP/s", significant(3)),
+    "ceiling_share": ("of ceiling", "{:.1%}".format),
+    "peak_mb": ("peak MB", "{:.0f}".format),
+    "start_s": ("start s", significant(3)),
+    "ratio_to_eager_autocast": ("x eager-autocast", "{:.2f}".format),
+    "ratio_to_eager_autocast_bf16": ("x eager-autocast-bf16", "{:.2f}".format),
 }
 """Figure -> its column, and how it is written."""
-GROWTH = {
-    "pixel_exponent": ("time ~ pixels to the power", "{:.2f}"),
-    "ms_per_step": ("ms more for each step", "{:.4g}"),
-    "ms_per_image": ("ms more for each image of a batch", "{:.4g}"),
+GROWTH: dict[str, tuple[str, Form]] = {
+    "pixel_exponent": ("time ~ pixels to the power", "{:.2f}".format),
+    "ms_per_step": ("ms more for each step", significant(4)),
+    "ms_per_image": ("ms more for each image of a batch", significant(4)),
 }
 
 
@@ -43,7 +51,7 @@ def stage_table(
 ) -> Table:
     """Median milliseconds of each stage."""
     rows = [
-        [name, *(_cell(figures, f"{name}.{stage}_ms", "{:.3g}") for stage in stages)]
+        [name, *(_cell(figures, f"{name}.{stage}_ms", significant(3)) for stage in stages)]
         for name in names
     ]
     return [["ms", *stages], *rows]
@@ -52,7 +60,7 @@ def stage_table(
 def growth_lines(figures: Mapping[str, float]) -> list[str]:
     """What the growth figures say, a line each."""
     return [
-        f"{name.removesuffix(f'.{key}')}: {words} {form.format(value)}"
+        f"{name.removesuffix(f'.{key}')}: {words} {form(value)}"
         for name, value in figures.items()
         for key, (words, form) in GROWTH.items()
         if name.endswith(f".{key}")
@@ -86,5 +94,5 @@ def as_text(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _cell(figures: Mapping[str, float], name: str, form: str) -> str:
-    return form.format(figures[name]) if name in figures else "-"
+def _cell(figures: Mapping[str, float], name: str, form: Form) -> str:
+    return form(figures[name]) if name in figures else "-"

@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     figures = figures_of(measured)
     if args.random:
-        print("weights made at random: what they cost is not what they are")
+        print("weights made at random: they cost what trained ones do")
     print(_tables(measured, figures), hardware(), versions(), sep="\n")
     if args.json is not None:
         try:

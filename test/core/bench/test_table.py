@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from ppd_core.bench.configuration import Way
@@ -9,6 +10,7 @@ from ppd_core.bench.table import (
     fact_lines,
     growth_lines,
     main_table,
+    significant,
     stage_table,
 )
 
@@ -44,3 +46,10 @@ def test_lines_of_growth_ceiling_and_choices():
     assert fact_lines(facts) == ["bf16.eager: attention flash"]
     assert growth_lines(FIGURES) == ["fp32.eager.4: time ~ pixels to the power 1.23"]
     assert ceiling_lines(FIGURES) == ["fp32: a large matrix product reaches 0.123 TFLOP/s"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.123456, "0.123"), (52.01, "52"), (999.6, "1000"), (52010.4, "52010")]
+)
+def test_no_digit_before_the_point_is_dropped(value, text):
+    assert significant(3)(value) == text
