@@ -17,7 +17,6 @@ from ppd_core.loading import build_random, load
 from ppd_core.networks import Networks
 
 HEIGHT, WIDTH = 48, 64
-CPU = torch.device("cpu")
 
 
 def networks_of(name: str) -> Networks:
@@ -29,9 +28,10 @@ def depth_by(backend, steps: int, batch: int = 1) -> torch.Tensor:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(batch)]
     noise = torch.from_numpy(rng.standard_normal((batch, 1, HEIGHT, WIDTH)).astype(np.float32))
+    device = backend._networks.device
     with torch.no_grad():
         estimate = backend.estimate(
-            images, HEIGHT * WIDTH, noise, timestep_grid(steps), StageClock(CPU)
+            images, HEIGHT * WIDTH, noise.to(device), timestep_grid(steps), StageClock(device)
         )
     return estimate.relative_depth
 
@@ -117,3 +117,12 @@ def test_weights_that_are_half_precision_already_are_refused():
     networks = Networks(config, build_random(config, "cpu", torch.bfloat16).models)
     with pytest.raises(ValueError, match=r"needs float32 weights, got torch\.bfloat16"):
         EagerAutocastBackend(networks, torch.bfloat16)
+
+
+@pytest.mark.gpu
+def test_on_cuda_it_gives_the_depth_of_the_plain_path_but_for_rounding():
+    loaded = load("nano", "cuda", torch.float32, None, download=False)
+    networks = Networks(loaded.config, loaded.models)
+    expected = depth_by(EagerBackend(networks), 4)
+    depth = depth_by(EagerAutocastBackend(networks, published_dtype()), 4)
+    assert (depth - expected).abs().mean() < 0.02 * expected.std()

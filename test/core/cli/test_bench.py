@@ -125,3 +125,14 @@ def test_options_name_what_the_package_has() -> None:
     assert set(DTYPES.values()) == set(PRECISIONS)
     assert set(bench.DTYPE_NAMES) < set(DTYPES)
     assert bench.BASE_NAMES == BASES
+
+
+@pytest.mark.gpu
+def test_on_cuda_the_plain_path_the_fast_one_and_the_base_are_timed(ppd_bench: Run) -> None:
+    assert ppd_bench("--device", "cuda", "--size", "64x48", "--json", "a.json") == 0
+    figures = figures_in(Path("a.json"))
+    timed = {name.split(".")[1] for name in figures if name.endswith(".p50_ms")}
+    assert timed == {"eager_autocast", "eager", "graph"}
+    weights_mb = 20  # half precision
+    assert all(value > weights_mb for name, value in figures.items() if name.endswith("peak_mb"))
+    assert any(name.endswith(".ceiling_tflops") for name in figures)
