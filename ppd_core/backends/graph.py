@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ppd_core.backends.capture import Capture, CudaCapture
 from ppd_core.backends.programs import CapturedProgram, Program, WarmProgram
+from ppd_core.compile_cache import keep_compiled
 from ppd_core.config import FINE_PATCH_PX
 from ppd_core.device import StageClock
 from ppd_core.models.attention import fastest_kernel, kernels
@@ -55,6 +56,7 @@ class GraphBackend:
             # The graph alone is worth having.
             self._facts["fusion"] = "none: Triton is not installed"
         else:
+            self._facts |= _keep_compiled()
             compile_networks(networks)
 
     @property
@@ -115,6 +117,15 @@ class GraphBackend:
                 module.kernel = choice.kernel
         measured = ", ".join(f"{name} {1e3 * s:.3g} ms" for name, s in choice.seconds.items())
         self._facts["attention"] = f"{choice.name} ({measured})" if measured else choice.name
+
+
+def _keep_compiled() -> dict[str, str]:
+    """Keep what is compiled on disk, or say why not: it is only slower without."""
+    try:
+        keep_compiled()
+    except OSError as error:
+        return {"compiled kernels": f"not kept: {error}"}
+    return {}
 
 
 def compile_networks(networks: Networks) -> None:

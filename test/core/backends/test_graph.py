@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,7 @@ from ppd_core import DepthPipeline, PipelineConfig
 from ppd_core.backends import BACKENDS, build_backend, graph, resolve_backend
 from ppd_core.backends.eager import EagerBackend
 from ppd_core.backends.graph import GraphBackend
+from ppd_core.compile_cache import VARIABLES, compile_cache_dir
 from ppd_core.config import BACKEND_NAMES
 from ppd_core.device import StageClock
 from ppd_core.flow import timestep_grid
@@ -30,7 +35,10 @@ def compiler():
     except RuntimeError:
         pytest.skip("needs a C++ compiler")
     torch._dynamo.reset()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in VARIABLES:  # Not in the user's cache, but kept for the next tests.
+            patch.setenv(variable, str(Path(tempfile.gettempdir(), "ppd_test_compiled", variable)))
+        yield
     torch._dynamo.reset()
 
 
@@ -136,6 +144,25 @@ def test_without_a_compiler_it_says_what_to_install(small_networks, monkeypatch)
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", refuse)
     with pytest.raises(ValueError, match="apt install g\\+\\+"):
         GraphBackend(small_networks())
+
+
+def test_what_is_compiled_is_kept(small_networks, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, "")
+    GraphBackend(small_networks(torch.float32))
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(compile_cache_dir() / "inductor")
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_no_error(
+    small_networks, monkeypatch, tmp_path
+):
+    (tmp_path / "ppd_ros").write_text("a file in its place")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, "")
+    backend = GraphBackend(small_networks(torch.float32))
+    assert backend.facts["compiled kernels"].startswith("not kept: ")
 
 
 def test_an_unknown_backend_is_refused_with_those_that_exist(small_networks):
