@@ -24,7 +24,6 @@ import torch
 from held_out import held_out_batches, make_held_out
 from nano import CAMERA_RADIUS_PX, WARM_UP_CALLS
 from predict import model_images, sampled, upsampled
-from report import command, hardware, print_figures, write_report
 from results_table import markdown_table, replace_between_markers
 from scores import Scores
 from torch import Tensor
@@ -32,6 +31,7 @@ from tqdm import tqdm
 
 from ppd_core import DepthPipeline
 from ppd_core.alignment.affine import alignment_from_range, to_metric_depth
+from ppd_core.bench.report import command, hardware, print_figures, write_report
 from ppd_core.device import DTYPES
 
 FRAMES = 100
