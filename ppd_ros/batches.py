@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ppd_core.config import PreprocessConfig
+from ppd_core.config import PipelineConfig
 from ppd_core.depth_result import DepthResult
 from ppd_core.pipeline import Aligner
 from ppd_core.types import Intrinsics
@@ -63,7 +63,7 @@ class BatchProcessor:
         self._pipeline = pipeline
         self._warn = warn
         self._on_stop = on_stop
-        self._own_area = own_area(pipeline)
+        self._config: PipelineConfig = getattr(pipeline, "config", PipelineConfig())
         self._fits_batches = True
         self._fitting_area: dict[int, int] = {}
 
@@ -138,7 +138,7 @@ class BatchProcessor:
         smaller = max(area // 2, MIN_AREA)
         if not request.settings.is_shrinking or smaller == area:
             raise OutOfMemory(STOP_TEXT)
-        self._fitting_area[effort.processing_area] = smaller
+        self._fitting_area[effort.processing_area_of(self._config)] = smaller
         self._warn(
             f"the device's memory is not enough for processing_area {area}: from now on it is "
             f"{smaller} (on_oom is shrink)"
@@ -149,8 +149,8 @@ class BatchProcessor:
 
     def _area(self, effort: Effort) -> int:
         """The pixels that the model works at: what is wanted, or what was found to fit."""
-        wanted = effort.processing_area
-        return self._fitting_area.get(wanted, wanted or self._own_area)
+        wanted = effort.processing_area_of(self._config)
+        return self._fitting_area.get(wanted, wanted)
 
     def _tried(
         self, requests: list[Request], effort: Effort, area: int
@@ -161,7 +161,7 @@ class BatchProcessor:
                 [request.rgb for request in requests],
                 intrinsics=[request.intrinsics for request in requests],
                 alignments=[request.aligner for request in requests],
-                num_steps=effort.num_steps,
+                num_steps=effort.num_steps_of(self._config),
                 processing_area=area,
             )
         except (RuntimeError, MemoryError) as error:
@@ -171,12 +171,6 @@ class BatchProcessor:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         return None
-
-
-def own_area(pipeline: Pipeline) -> int:
-    """Pixels at which a model works when nothing else is asked of it."""
-    config = getattr(pipeline, "config", None)
-    return (config.preprocess if config else PreprocessConfig()).processing_area
 
 
 def is_out_of_memory(error: Exception) -> bool:

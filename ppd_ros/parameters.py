@@ -14,7 +14,14 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ppd_core.config import COARSE_PATCH_PX, PreprocessConfig, SamplerConfig
+from ppd_core.config import (
+    COARSE_PATCH_PX,
+    DEFAULT_PROFILE,
+    PROFILES,
+    PipelineConfig,
+    PreprocessConfig,
+    SamplerConfig,
+)
 from ppd_ros import alignment_parameters, model_parameters, output_parameters
 from ppd_ros.alignment_parameters import AlignmentSettings, alignment_settings
 from ppd_ros.output_parameters import (
@@ -25,10 +32,13 @@ from ppd_ros.parameter_spec import ParameterSpec
 
 MIN_AREA = COARSE_PATCH_PX**2
 MAX_AREA = 16_000_000
-OWN_AREA = 0
-"""Stands for the processing_area that the model was made for."""
-QUALITY_STEPS = 20
-"""Beyond it the sampled depth hardly changes; published figures stop at 50."""
+BY_PROFILE = 0
+"""Stands for the number of steps, or the area, that the profile has."""
+PROFILE_TEXTS = {
+    "fast": "half the steps at half the area",
+    "balanced": "what the model was made for",
+    "quality": f"{PROFILES['quality'].num_steps} steps",
+}
 IMAGE_TRANSPORTS = {
     "raw": "sensor_msgs/Image on the image topic",
     "compressed": "sensor_msgs/CompressedImage on the image topic with /compressed after it",
@@ -49,30 +59,38 @@ SPECS = (
     ),
     *(spec for spec in output_parameters.SPECS if spec.is_fixed_by_configure),
     ParameterSpec(
+        "profile",
+        DEFAULT_PROFILE,
+        "What is spent on a frame; "
+        + "; ".join(f"{name}: {PROFILE_TEXTS[name]}" for name in PROFILES)
+        + ". num_steps and processing_area win over it where they are not 0.",
+        choices=tuple(PROFILES),
+    ),
+    ParameterSpec(
         "num_steps",
-        SamplerConfig().num_steps,
-        "Sampling steps a frame: more is finer and slower.",
-        bounds=(1, 1000),
+        BY_PROFILE,
+        "Sampling steps a frame: more is finer and slower; 0: as the profile says.",
+        bounds=(BY_PROFILE, 1000),
     ),
     ParameterSpec(
         "processing_area",
-        OWN_AREA,
+        BY_PROFILE,
         f"Pixels at which the model works, keeping the image's proportions, {MIN_AREA} at least; "
-        "0: what the model was made for.",
-        bounds=(OWN_AREA, MAX_AREA),
+        "0: as the profile says.",
+        bounds=(BY_PROFILE, MAX_AREA),
     ),
     ParameterSpec(
         "quality.num_steps",
-        QUALITY_STEPS,
-        "Sampling steps of a frame that ~/estimate_once asks for.",
-        bounds=(1, 1000),
+        BY_PROFILE,
+        "Sampling steps of a frame that ~/estimate_once asks for; 0: as the profile quality says.",
+        bounds=(BY_PROFILE, 1000),
     ),
     ParameterSpec(
         "quality.processing_area",
-        OWN_AREA,
-        "Pixels at which the model works on a frame that ~/estimate_once asks for; 0: what it was "
-        "made for.",
-        bounds=(OWN_AREA, MAX_AREA),
+        BY_PROFILE,
+        "Pixels at which the model works on a frame that ~/estimate_once asks for; 0: as the "
+        "profile quality says.",
+        bounds=(BY_PROFILE, MAX_AREA),
     ),
     ParameterSpec(
         "streaming",
@@ -133,15 +151,25 @@ SPECS = (
 
 @dataclass(frozen=True)
 class Effort:
-    """What the model spends on a frame; `OWN_AREA` is what it was made for."""
+    """What the model spends on a frame; `BY_PROFILE` is as the profile has it."""
 
-    num_steps: int
-    processing_area: int
+    num_steps: int = BY_PROFILE
+    processing_area: int = BY_PROFILE
+    profile: str = DEFAULT_PROFILE
 
     def __post_init__(self) -> None:
-        SamplerConfig(num_steps=self.num_steps)
-        if self.processing_area != OWN_AREA:
+        if self.num_steps != BY_PROFILE:
+            SamplerConfig(num_steps=self.num_steps)
+        if self.processing_area != BY_PROFILE:
             PreprocessConfig(processing_area=self.processing_area)
+
+    def num_steps_of(self, config: PipelineConfig) -> int:
+        """The steps, where the model is of that config."""
+        return self.num_steps or PROFILES[self.profile].num_steps_of(config)
+
+    def processing_area_of(self, config: PipelineConfig) -> int:
+        """The pixels, where the model is of that config."""
+        return self.processing_area or PROFILES[self.profile].processing_area_of(config)
 
 
 @dataclass(frozen=True)
@@ -218,8 +246,8 @@ def frame_settings(values: Mapping[str, Any]) -> FrameSettings:
     _check(values)
     max_rate_hz = values["max_rate_hz"]
     return FrameSettings(
-        effort=_effort(values, ""),
-        quality=_effort(values, "quality."),
+        effort=_effort(values, "", values["profile"]),
+        quality=_effort(values, "quality.", "quality"),
         alignment=alignment_settings(values),
         output=output_settings(values),
         max_age_s=values["max_age_s"] if values["drop_stale"] else None,
@@ -230,8 +258,8 @@ def frame_settings(values: Mapping[str, Any]) -> FrameSettings:
     )
 
 
-def _effort(values: Mapping[str, Any], prefix: str) -> Effort:
-    return Effort(values[f"{prefix}num_steps"], values[f"{prefix}processing_area"])
+def _effort(values: Mapping[str, Any], prefix: str, profile: str) -> Effort:
+    return Effort(values[f"{prefix}num_steps"], values[f"{prefix}processing_area"], profile)
 
 
 def changed_settings(

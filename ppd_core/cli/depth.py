@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppd_core.cli.inputs import find_inputs
-from ppd_core.config import BACKEND_NAMES, PRESETS, PreprocessConfig, SamplerConfig
+from ppd_core.config import (
+    BACKEND_NAMES,
+    DEFAULT_PROFILE,
+    PRESETS,
+    PROFILES,
+    PipelineConfig,
+    PreprocessConfig,
+    SamplerConfig,
+)
 
 if TYPE_CHECKING:
     from ppd_core.cli.batch import Batch
@@ -99,16 +107,23 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
         help="folder of the published weights; see `ppd weights list`",
     )
     group.add_argument(
+        "--profile",
+        choices=PROFILES,
+        default=DEFAULT_PROFILE,
+        help="fast: half the steps at half the area; balanced: what the model was made for; "
+        f"quality: {PROFILES['quality'].num_steps} steps (default: %(default)s)",
+    )
+    group.add_argument(
         "--steps",
         type=int,
         metavar="N",
-        help="network evaluations an image, more is finer (default: the model's)",
+        help="network evaluations an image, more is finer (default: the profile's)",
     )
     group.add_argument(
         "--processing-area",
         type=int,
         metavar="PIXELS",
-        help="size at which the model sees the image (default: the model's)",
+        help="size at which the model sees the image (default: the profile's)",
     )
     group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: CUDA if there is any)")
     group.add_argument(
@@ -172,11 +187,9 @@ def run(args: argparse.Namespace) -> int:
         _say(f"WARNING: model {args.model} is untrained, its depth means nothing")
     if alignment is None:
         _say("depth is relative, without a unit; --near and --far make metres of it")
+    num_steps, processing_area = _effort(args, pipeline.config)
     estimate = partial(
-        pipeline,
-        alignment=alignment,
-        num_steps=args.steps,
-        processing_area=args.processing_area,
+        pipeline, alignment=alignment, num_steps=num_steps, processing_area=processing_area
     )
     failures = len(problems) + run_batch(batch, inputs, estimate)
     return 1 if failures else 0
@@ -204,6 +217,16 @@ def _batch(args: argparse.Namespace) -> Batch:
     _make_writable(args.output)
     endings = {kind: ENDINGS[kind] for kind in kinds}
     return Batch(args.output, endings, camera, args.every, args.overwrite)
+
+
+def _effort(args: argparse.Namespace, config: PipelineConfig) -> tuple[int, int]:
+    """Steps and area: as given outright, else as the profile has them."""
+    profile = PROFILES[args.profile]
+    steps, area = args.steps, args.processing_area
+    return (
+        profile.num_steps_of(config) if steps is None else steps,
+        profile.processing_area_of(config) if area is None else area,
+    )
 
 
 def _camera(args: argparse.Namespace) -> CameraOfSize | None:

@@ -5,9 +5,12 @@ import re
 import pytest
 
 from ppd_core.config import (
+    DEFAULT_PROFILE,
     PRESETS,
+    PROFILES,
     PipelineConfig,
     PreprocessConfig,
+    Profile,
     PromptConfig,
     SamplerConfig,
     SpDitConfig,
@@ -36,6 +39,9 @@ REFUSED = [
     (PromptConfig, {"kind": "moge2", "size": "s"}, "prompt moge2 exists in size l, got 's'"),
     (PromptConfig, {"kind": "nano", "size": "l"}, "prompt nano exists in size nano, got 'l'"),
     (SpDitConfig, {"prediction": "eps"}, "prediction must be one of velocity, x0, got 'eps'"),
+    (Profile, {"num_steps": 0, "area_share": 1.0}, "num_steps must be in [1, 1000], got 0"),
+    (Profile, {"num_steps": 4, "area_share": 0.0}, "area_share must be in (0, 1], got 0.0"),
+    (Profile, {"num_steps": 4, "area_share": 1.5}, "area_share must be in (0, 1], got 1.5"),
     (PipelineConfig, {"prompt": PromptConfig(size="s")}, "semantics_dim must be 384"),
 ]
 
@@ -67,3 +73,27 @@ def test_config_survives_json(name):
 def test_config_from_json_refuses_what_it_did_not_write(text):
     with pytest.raises(ValueError, match="config must be the JSON that config_to_json writes"):
         config_from_json(text)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_profiles_are_shares_of_what_the_model_was_made_for(name):
+    config = PRESETS[name]
+    area = config.preprocess.processing_area
+    efforts = {
+        profile: (one.num_steps_of(config), one.processing_area_of(config))
+        for profile, one in PROFILES.items()
+    }
+    assert efforts == {"fast": (2, area // 2), "balanced": (4, area), "quality": (20, area)}
+
+
+def test_the_default_profile_is_the_config_itself():
+    config = PipelineConfig(
+        preprocess=PreprocessConfig(processing_area=5000), sampler=SamplerConfig(num_steps=7)
+    )
+    profile = PROFILES[DEFAULT_PROFILE]
+    assert (profile.num_steps_of(config), profile.processing_area_of(config)) == (7, 5000)
+
+
+def test_no_profile_goes_below_one_patch():
+    config = PipelineConfig(preprocess=PreprocessConfig(processing_area=300))
+    assert PROFILES["fast"].processing_area_of(config) == 256

@@ -15,10 +15,10 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from ppd_core.config import SamplerConfig
 from ppd_core.types import Intrinsics
 from ppd_ros.calibration import intrinsics_to_info
 from ppd_ros.conversions import cloud_to_points, image_to_depth, rgb_to_image
+from ppd_ros.parameters import BY_PROFILE
 from ppd_ros.worker import threads_alive
 
 DEPTH, INFO, POINTS = "/ppd/depth/image", "/ppd/depth/camera_info", "/ppd/points"
@@ -349,7 +349,7 @@ def test_parameters_of_a_frame_can_change_while_active(world, make_pipeline):
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"num_steps": 0}, "num_steps"),
+        ({"num_steps": -1}, "num_steps"),
         ({"processing_area": 1}, "processing_area"),
         ({"alignment__source": "gps"}, "must be one of none, constant, depth, lidar, moge2, got"),
         ({"alignment__source": "moge2"}, "moge2 needs a model with MoGe-2's prompt (ppd-moge2)"),
@@ -368,7 +368,7 @@ def test_refused_parameters_come_with_the_reason_and_change_nothing(world, value
     assert not result.successful
     assert reason in result.reason
     assert node._settings == before
-    assert node.get_parameter("num_steps").value == SamplerConfig().num_steps
+    assert node.get_parameter("num_steps").value == BY_PROFILE
 
 
 def test_configure_fails_with_the_reason_and_can_be_tried_again(world, capfd):

@@ -11,10 +11,25 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ppd_core.alignment.config import AlignmentConfig
-from ppd_core.config import PRESETS, PreprocessConfig, SamplerConfig
+from ppd_core.config import (
+    DEFAULT_PROFILE,
+    PRESETS,
+    PROFILES,
+    PipelineConfig,
+    PreprocessConfig,
+    SamplerConfig,
+)
 from ppd_ros import parameters
 from ppd_ros.model_parameters import model_settings
-from ppd_ros.parameters import MIN_AREA, OWN_AREA, SPECS, Effort, camera_names, frame_settings
+from ppd_ros.parameters import (
+    BY_PROFILE,
+    MIN_AREA,
+    PROFILE_TEXTS,
+    SPECS,
+    Effort,
+    camera_names,
+    frame_settings,
+)
 
 YAML = Path(__file__).parents[2] / "config" / "ppd.yaml"
 DEFAULTS = {spec.name: spec.default for spec in SPECS}
@@ -84,7 +99,8 @@ def test_yaml_tells_the_bounds():
 
 def test_defaults_are_those_of_the_core():
     settings = frame_settings(DEFAULTS)
-    assert settings.effort == Effort(SamplerConfig().num_steps, OWN_AREA)
+    assert settings.effort == Effort(BY_PROFILE, BY_PROFILE, DEFAULT_PROFILE)
+    assert settings.quality == Effort(BY_PROFILE, BY_PROFILE, "quality")
     assert settings.alignment.source == "none"
     assert settings.alignment.config == AlignmentConfig()
     assert model_settings(DEFAULTS).model in PRESETS
@@ -95,7 +111,8 @@ def test_defaults_are_those_of_the_core():
 )
 def test_bounds_are_those_of_the_core(name, config):
     low, high = next(spec.bounds for spec in SPECS if spec.name == name)
-    low = low or MIN_AREA  # 0 is no area
+    assert low == BY_PROFILE
+    low = {"num_steps": 1, "processing_area": MIN_AREA}[name]
     for inside in (low, high):
         config(**{name: inside})
     for outside in (low - 1, high + 1):
@@ -118,11 +135,37 @@ def test_declared_parameters_have_descriptions_and_bounds(make_node):
 
 
 @pytest.mark.parametrize("name", ["processing_area", "quality.processing_area"])
-def test_an_area_is_the_models_own_or_large_enough(name):
-    assert frame_settings({**DEFAULTS, name: OWN_AREA})
+def test_an_area_is_the_profile_s_or_large_enough(name):
+    assert frame_settings({**DEFAULTS, name: BY_PROFILE})
     assert frame_settings({**DEFAULTS, name: MIN_AREA})
     with pytest.raises(ValueError, match=r"processing_area must be .* got 255"):
         frame_settings({**DEFAULTS, name: 255})
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_profile_decides_what_is_not_given(profile):
+    config = PRESETS["nano"]
+    wanted = PROFILES[profile]
+
+    def effort(**given):
+        found = frame_settings({**DEFAULTS, "profile": profile, **given})
+        assert found.quality == frame_settings(DEFAULTS).quality
+        return found.effort.num_steps_of(config), found.effort.processing_area_of(config)
+
+    steps, area = wanted.num_steps_of(config), wanted.processing_area_of(config)
+    assert effort() == (steps, area)
+    assert effort(num_steps=7) == (7, area)
+    assert effort(processing_area=1000) == (steps, 1000)
+
+
+def test_quality_is_the_profile_of_that_name():
+    quality, config = frame_settings(DEFAULTS).quality, PipelineConfig()
+    assert quality.num_steps_of(config) == PROFILES["quality"].num_steps
+    assert quality.processing_area_of(config) == config.preprocess.processing_area
+
+
+def test_every_profile_is_told_of():
+    assert PROFILE_TEXTS.keys() == PROFILES.keys()
 
 
 def test_auto_and_empty_leave_the_choice_to_the_pipeline():
@@ -183,7 +226,8 @@ def test_staleness_is_switched_off_by_a_switch_not_by_a_number():
         ("max_rate_hz", -1.0, r"max_rate_hz must be in \[0.0, 1000.0\], got -1.0"),
         ("backend", "fast", r"backend must be one of auto, eager, graph.*got 'fast'"),
         ("dtype", "int8", r"dtype must be one of auto, float32, .*got 'int8'"),
-        ("num_steps", 0, r"num_steps must be in \[1, 1000\], got 0"),
+        ("num_steps", -1, r"num_steps must be in \[0, 1000\], got -1"),
+        ("profile", "best", r"profile must be one of fast, balanced, quality, got 'best'"),
         ("processing_area", -1, r"processing_area must be in \[0, 16000000\], got -1"),
         ("max_age_s", 0.0, r"max_age_s must be in \[0.001, 3600.0\], got 0.0"),
         ("max_age_s", -1.0, r"max_age_s must be in \[0.001, 3600.0\], got -1.0"),
@@ -201,7 +245,7 @@ def test_settings_refuse_with_the_reason(name, value, message):
 
 def test_declaring_refuses_a_value_out_of_bounds(make_node):
     with pytest.raises(InvalidParameterValueException, match="num_steps"):
-        parameters.declare(make_node(num_steps=0))
+        parameters.declare(make_node(num_steps=-1))
 
 
 def test_declaring_refuses_a_wrong_type(make_node):

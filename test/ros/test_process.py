@@ -183,7 +183,7 @@ def test_load_that_fails_leaves_a_node_that_ends_cleanly(start):
 @pytest.mark.parametrize(
     ("parameter", "words"),
     [
-        ("num_steps:=0", "num_steps"),
+        ("num_steps:=-1", "num_steps"),
         ("max_age_s:=1", "max_age_s"),
         ("alignment.source:=gps", "depth, lidar, moge2, got 'gps'"),
         ("alignment.far_m:=0.1", "need 0 <= near < far metres"),
@@ -203,7 +203,7 @@ def test_child_without_the_wheels_variables_sets_them_itself(tmp_path, start):
     # An empty variable counts as not set: the interpreter starts itself once more.
     child = start(
         "ppd_ros.depth_node",
-        *("--ros-args", "-p", "num_steps:=0"),
+        *("--ros-args", "-p", "num_steps:=-1"),
         _ROS_WHEELS_BOOTSTRAP_COMPLETE="",
         LD_LIBRARY_PATH="",
     )

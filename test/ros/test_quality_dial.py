@@ -11,6 +11,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from ppd_core.config import preset
 from ppd_ros.conversions import depth_to_image_mm
 from ppd_ros.pacing import Pacer
 
@@ -40,6 +41,21 @@ def test_one_frame_is_made_with_quality_and_the_stream_goes_on(world, make_pipel
     camera.send()
     world.spin_until(lambda: len(pipeline.calls) > after, "the stream goes on")
     assert efforts(pipeline)[-1] == stream
+
+
+def test_the_profile_can_be_turned_while_it_runs(world, make_pipeline):
+    pipeline = make_pipeline()
+    pipeline.config = preset("nano")
+    area = pipeline.config.preprocess.processing_area
+    node, camera, received = world.active(pipeline, profile="fast")
+    for profile in ("balanced", "quality"):
+        camera.send()
+        world.spin_until(lambda: received[DEPTH], "depth")
+        received[DEPTH].clear()
+        assert node.set_parameters([Parameter("profile", value=profile)])[0].successful
+    camera.send()
+    world.spin_until(lambda: received[DEPTH], "depth")
+    assert efforts(pipeline) == [(2, area // 2), (4, area), (20, area)]
 
 
 def test_without_streaming_only_what_is_asked_for_is_worked_on(world, make_pipeline, count_fates):

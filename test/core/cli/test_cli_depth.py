@@ -239,6 +239,7 @@ def test_interrupted_depth_leaves_whole_files_alone(
         ("--near 1", "--near and --far must be given together, got one of them"),
         ("--near 3 --far 1", "need 0 <= near < far metres, got near 3.0, far 1.0"),
         ("--steps 0", "num_steps must be in [1, 1000], got 0"),
+        ("--profile best", "argument --profile: invalid choice: 'best'"),
         ("--every 0", "--every must be >= 1, got 0"),
         ("--write npy ply view", "--write ply view needs --focal-px, --fov-deg or --camera"),
         ("--write gif", "argument --write: invalid choice: 'gif'"),
@@ -344,6 +345,36 @@ def test_depth_knows_its_dtypes_by_the_names_of_all(
         assert ppd_depth("a.png", "--dtype", name, "--overwrite") == 0
     assert asked == [DTYPES[name] for name in DTYPE_NAMES]
     assert torch.float8_e4m3fn in asked
+
+
+@pytest.mark.parametrize(
+    ("words", "effort"),
+    [
+        ("", (4, 256 * 192)),
+        ("--profile fast", (2, 256 * 96)),
+        ("--profile quality", (20, 256 * 192)),
+        ("--profile fast --steps 3", (3, 256 * 96)),
+        ("--profile fast --processing-area 1024", (2, 1024)),
+    ],
+)
+def test_depth_spends_what_the_profile_says_but_for_what_is_given(
+    tiny: DepthPipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: str,
+    effort: tuple[int, int],
+) -> None:
+    estimate, efforts = DepthPipeline.__call__, []
+
+    def note(self: DepthPipeline, *args: object, **options: object) -> object:
+        efforts.append((options["num_steps"], options["processing_area"]))
+        return estimate(self, *args, **{**options, "num_steps": 1, "processing_area": 1024})
+
+    monkeypatch.setattr(DepthPipeline, "from_pretrained", lambda *args, **options: tiny)
+    monkeypatch.setattr(DepthPipeline, "__call__", note)
+    photo = write_photo(tmp_path / "a.png")
+    assert main(["depth", str(photo), "-o", str(tmp_path / "out"), *words.split()]) == 0
+    assert efforts == [effort]
 
 
 def test_main_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
