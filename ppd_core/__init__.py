@@ -14,6 +14,7 @@ from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.cloud import write_ply
 from ppd_core.image_files import read_image
 from ppd_core.pipeline import DepthPipeline
+from ppd_core.stream import DepthStream, WarmStartConfig
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
 from ppd_core.version import __version__
 from ppd_core.weights import WeightsError
@@ -25,9 +26,11 @@ __all__ = [
     "AlignmentError",
     "DepthPipeline",
     "DepthResult",
+    "DepthStream",
     "FrameAligner",
     "Intrinsics",
     "PipelineConfig",
+    "WarmStartConfig",
     "WeightsError",
     "__version__",
     "alignment_from_range",

@@ -31,6 +31,7 @@ class DepthResult:
             unless that network is MoGe-2 and was asked for metres.
         colors: (H, W, 3) uint8 RGB of each point; None without intrinsics.
         timings_s: stage -> seconds.
+        is_warm: whether sampling began from the depth of the frame before, and not from noise.
     """
 
     relative_depth: Tensor
@@ -43,6 +44,7 @@ class DepthResult:
     sky_mask: Tensor | None = None
     colors: Tensor | None = None
     timings_s: Mapping[str, float] = field(default_factory=dict)
+    is_warm: bool = False
 
     @property
     def z(self) -> Tensor:

@@ -8,6 +8,8 @@ Source: Pixel-Perfect Depth, arXiv 2510.07316; rectified flow, arXiv 2209.03003.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -88,3 +90,11 @@ def timestep_grid(num_steps: int) -> list[int]:
     step = -(T + 1) / num_steps
     times = torch.arange(T, -1, step, dtype=torch.float32, device="cpu")
     return times.round().int().tolist()[:num_steps]
+
+
+def warm_timesteps(timesteps: Sequence[int]) -> list[int]:
+    """The second half of a grid, for a start from what is nearly the sample, noised to its first.
+
+    Example: of 1000, 750, 500, 249 the last two. Of one time nothing can be left out.
+    """
+    return list(timesteps[len(timesteps) // 2 :])

@@ -29,6 +29,7 @@ class Frame:
         image: (H, W, 3) uint8 RGB.
         intrinsics: of that image.
         alignment: what makes metres of its relative depth, or a function that finds it.
+        previous: (h, w) relative depth at model size of the frame before, to begin from.
 
     Raises:
         ValueError: the image cannot be used, or the intrinsics are of another size.
@@ -37,6 +38,7 @@ class Frame:
     image: np.ndarray
     intrinsics: Intrinsics | None
     alignment: Alignment | Aligner | None
+    previous: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_image(self.image)
@@ -47,6 +49,7 @@ def frames_of(
     images: Sequence[np.ndarray],
     intrinsics: Sequence[Intrinsics | None] | None = None,
     alignments: Sequence[Alignment | Aligner | None] | None = None,
+    previous: Sequence[Tensor | None] | None = None,
 ) -> list[Frame]:
     """The frames of several images; None is None for each.
 
@@ -56,6 +59,7 @@ def frames_of(
     given = (
         _one_each("intrinsics", intrinsics, images),
         _one_each("alignments", alignments, images),
+        _one_each("previous", previous, images),
     )
     return [Frame(*known) for known in zip(images, *given, strict=True)]
 

@@ -19,7 +19,7 @@ from ppd_core.backends.protocol import Backend
 from ppd_core.config import PipelineConfig, PreprocessConfig, SamplerConfig
 from ppd_core.depth_result import DepthResult
 from ppd_core.device import StageClock, StageSeconds, resolve_device, resolve_dtype
-from ppd_core.flow import timestep_grid
+from ppd_core.flow import T, interpolate, timestep_grid, warm_timesteps
 from ppd_core.frame import Aligner, Frame, frames_of
 from ppd_core.geometry.upsample import upsample_depth
 from ppd_core.loading import Loaded, build_random, load, save
@@ -186,6 +186,7 @@ class DepthPipeline:
         processing_area: int | None = None,
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
+        previous: Tensor | None = None,
     ) -> DepthResult:
         """Estimate the depth of one image.
 
@@ -199,6 +200,9 @@ class DepthPipeline:
             noise: (1, 1, h, w) starting noise at `model_size`; default fixed, so that the same
                 image gives the same depth.
             generator: draws the starting noise instead.
+            previous: (h, w) `relative_depth_model` of the frame before: sampling begins from it,
+                noised to the middle of the steps, and does the second half of them. What is not
+                finite in it stays so. `stream.DepthStream` knows when it helps.
 
         Returns:
             Tensors on the pipeline's device, float32 whatever the compute dtype.
@@ -206,7 +210,7 @@ class DepthPipeline:
         Raises:
             ValueError: an argument is not usable; the message says what was wanted and what came.
         """
-        frame = Frame(image, intrinsics, alignment)
+        frame = Frame(image, intrinsics, alignment, previous)
         area, steps = self._checked_area(processing_area), self._checked_steps(num_steps)
         _check_noise_source(noise, generator)
         return self._estimate([frame], area, steps, noise, generator)[0]
@@ -218,31 +222,35 @@ class DepthPipeline:
         *,
         intrinsics: Sequence[Intrinsics | None] | None = None,
         alignments: Sequence[Alignment | Aligner | None] | None = None,
+        previous: Sequence[Tensor | None] | None = None,
         num_steps: int | None = None,
         processing_area: int | None = None,
     ) -> list[DepthResult]:
         """Estimate the depth of several images, those of one model size in one pass.
 
+        Those that begin from a frame before are passes of their own.
+
         Args:
             images: each as in a call.
-            intrinsics, alignments: one for each image, as in a call; default none.
+            intrinsics, alignments, previous: one for each image, as in a call; default none.
             num_steps, processing_area: as in a call, of all images.
 
         Returns:
             What calls with one image each would return, in the order of the images. The seconds
-            of preprocess, prompt and sample are those of all images of one size together.
+            of preprocess, prompt and sample are those of all images of one pass together.
 
         Raises:
             ValueError: an argument is not usable, or there is not one for each image.
         """
-        frames = frames_of(images, intrinsics, alignments)
+        frames = frames_of(images, intrinsics, alignments, previous)
         area, steps = self._checked_area(processing_area), self._checked_steps(num_steps)
-        by_size: dict[tuple[int, int], list[int]] = {}
+        passes: dict[tuple[tuple[int, int], bool], list[int]] = {}
         for index, frame in enumerate(frames):
             height, width = frame.image.shape[:2]
-            by_size.setdefault(model_size(height, width, area), []).append(index)
+            size = model_size(height, width, area)
+            passes.setdefault((size, frame.previous is not None), []).append(index)
         results: dict[int, DepthResult] = {}
-        for indices in by_size.values():
+        for indices in passes.values():
             estimated = self._estimate([frames[index] for index in indices], area, steps)
             results.update(zip(indices, estimated, strict=True))
         return [results[index] for index in range(len(frames))]
@@ -255,15 +263,20 @@ class DepthPipeline:
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> list[DepthResult]:
-        """The results of images of one model size: together through the networks."""
+        """The results of images of one model size, all with a frame before or none: together."""
         images = [frame.image for frame in frames]
         height, width = images[0].shape[:2]
         size = model_size(height, width, area)
         clock = StageClock(self.device)
-        x_t = self._noise(len(images), size, noise, generator)
-        estimate = self._backend.estimate(images, area, x_t, timestep_grid(num_steps), clock)
+        x_t, timesteps = self._noise(len(images), size, noise, generator), timestep_grid(num_steps)
+        previous = [frame.previous for frame in frames if frame.previous is not None]
+        if previous:
+            timesteps = warm_timesteps(timesteps)
+            x_t = interpolate(self._before(previous, size), x_t, timesteps[0])
+        estimate = self._backend.estimate(images, area, x_t, timesteps, clock)
+        is_warm = timesteps[0] < T
         return [
-            self._finish(frame, depth[0].float(), features, clock.seconds)
+            self._finish(frame, depth[0].float(), features, clock.seconds, is_warm)
             for frame, depth, features in zip(
                 frames,
                 estimate.relative_depth,
@@ -278,6 +291,7 @@ class DepthPipeline:
         relative_model: Tensor,
         features: MoGe2Features | None,
         seconds: StageSeconds,
+        is_warm: bool,
     ) -> DepthResult:
         """What is made of one image's sample."""
         clock = StageClock(self.device, earlier=seconds)
@@ -311,6 +325,7 @@ class DepthPipeline:
             sky_mask=sky_mask,
             colors=colors,
             timings_s=clock.seconds,
+            is_warm=is_warm,
         )
 
     @property
@@ -375,6 +390,13 @@ class DepthPipeline:
             noise = _fixed_noise(shape, self.config.sampler.noise_seed, self.device)
         return noise.to(self.device, self.state_dtype).expand(count, -1, -1, -1)
 
+    def _before(self, previous: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """The (B, 1, h, w) samples of the frames before, as the network has them."""
+        for depth in previous:
+            _check_previous(depth, size)
+        depths = torch.stack([one.to(self.device, self.state_dtype) for one in previous])
+        return depths[:, None] - 0.5
+
     @torch.no_grad()
     def sample(
         self, model_image: Tensor, semantics: Tensor | None, noise: Tensor, timesteps: list[int]
@@ -432,3 +454,12 @@ def _check_noise(noise: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(f"noise must be {shape}, got {tuple(noise.shape)}")
     if not torch.isfinite(noise).all():
         raise ValueError("noise must be finite, got NaN or infinite values")
+
+
+def _check_previous(previous: Tensor, size: tuple[int, int]) -> None:
+    if not isinstance(previous, Tensor):
+        raise ValueError(f"previous must be a torch tensor, got {type(previous).__name__}")
+    if tuple(previous.shape) != size:
+        raise ValueError(
+            f"previous must be {size}, the frame's own model size, got {tuple(previous.shape)}"
+        )

@@ -13,6 +13,7 @@ from ppd_core.flow import (
     timestep_grid,
     velocity_from_x_0,
     velocity_target,
+    warm_timesteps,
 )
 
 
@@ -72,3 +73,18 @@ def test_timestep_grid_has_as_many_falling_times_as_asked(num_steps):
 def test_timestep_grid_refuses_a_count_out_of_range(num_steps):
     with pytest.raises(ValueError, match=rf"num_steps must be in \[1, 1000\], got {num_steps}"):
         timestep_grid(num_steps)
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "expected"), [(4, [500, 249]), (3, [666, 333]), (2, [500]), (1, [1000])]
+)
+def test_warm_timesteps_are_the_second_half(num_steps, expected):
+    assert warm_timesteps(timestep_grid(num_steps)) == expected
+
+
+def test_a_warm_start_costs_half_the_steps_of_any_grid():
+    for num_steps in range(2, 60):
+        grid = timestep_grid(num_steps)
+        warm = warm_timesteps(grid)
+        assert len(warm) == (num_steps + 1) // 2
+        assert warm == grid[-len(warm) :]

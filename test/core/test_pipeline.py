@@ -20,12 +20,14 @@ from ppd_core.config import (
     SamplerConfig,
     SpDitConfig,
 )
-from ppd_core.flow import timestep_grid
+from ppd_core.flow import interpolate, timestep_grid, warm_timesteps
 from ppd_core.geometry.camera import ray_table
 from ppd_core.models.semantics import prepare_image
 from ppd_core.models.sp_dit import SpDit
+from ppd_core.networks import Estimate
 from ppd_core.preprocess import preprocess
 from ppd_core.registry import REGISTRY, PublishedFile
+from ppd_core.sampler import sample
 from ppd_core.types import AlignedDepth, AlignmentError
 from ppd_core.weights import save_checkpoint
 
@@ -438,6 +440,11 @@ BAD_CALLS = {
         {"noise": torch.zeros(1, 1, 60, 90)},
         "noise must be (1, 1, 48, 80), got (1, 1, 60, 90)",
     ),
+    "previous type": ({"previous": [1.0]}, "previous must be a torch tensor, got list"),
+    "previous of another size": (
+        {"previous": torch.zeros(60, 90)},
+        "previous must be (48, 80), the frame's own model size, got (60, 90)",
+    ),
     "noise NaN": (
         {"noise": torch.full((1, 1, 48, 80), torch.nan)},
         "noise must be finite, got NaN or infinite values",
@@ -498,6 +505,73 @@ def test_a_batch_wants_one_of_each_for_each_image(pipeline, image):
         pipeline.batch([image, image], intrinsics=[None])
     with pytest.raises(ValueError, match="alignments must be 1, one for each image, got 2"):
         pipeline.batch([image], alignments=[None, None])
+
+
+class StraightPaths:
+    """A backend whose networks know the one path from the noise to a field."""
+
+    name = "straight"
+
+    def __init__(self, x_0: torch.Tensor, noise: torch.Tensor) -> None:
+        self.x_0, self.noise = x_0, noise
+        self.asked: list[tuple[torch.Tensor, list[int]]] = []
+
+    def estimate(self, images, processing_area, x_t, timesteps, clock):
+        self.asked.append((x_t, list(timesteps)))
+        found = sample(lambda x_t, t: self.noise - self.x_0, x_t, timesteps)
+        return Estimate(found + 0.5, None)
+
+
+@pytest.mark.parametrize("num_steps", [2, 3, 4])
+def test_a_warm_start_is_exact_on_a_straight_path_and_half_the_steps(pipeline, image, num_steps):
+    generator = torch.Generator().manual_seed(1)
+    x_0, noise = torch.randn(2, 1, 1, 48, 80, generator=generator)
+    straight = StraightPaths(x_0, noise)
+    warmed = DepthPipeline(SMALL, pipeline.models, backend=straight)
+    options = {"num_steps": num_steps, "noise": noise}
+    cold = warmed(image, **options)
+    warm = warmed(image, previous=cold.relative_depth_model, **options)
+    assert (cold.is_warm, warm.is_warm) == (False, True)
+    torch.testing.assert_close(warm.relative_depth_model, x_0[0, 0] + 0.5, atol=1e-5, rtol=1e-5)
+    (_, all_times), (x_t, times) = straight.asked
+    assert times == warm_timesteps(all_times)
+    torch.testing.assert_close(x_t, interpolate(x_0, noise, times[0]), atol=1e-5, rtol=1e-5)
+
+
+def test_with_one_step_there_is_nothing_to_begin_from(pipeline, image):
+    cold = pipeline(image, num_steps=1)
+    again = pipeline(image, num_steps=1, previous=torch.zeros(48, 80))
+    assert not again.is_warm
+    assert torch.equal(again.relative_depth, cold.relative_depth)
+
+
+def test_a_batch_of_warm_and_cold_frames_is_what_single_calls_are(pipeline, image):
+    others = np.random.default_rng(2).integers(0, 256, (3, 60, 90, 3), np.uint8)
+    images = [image, others[0], image.transpose(1, 0, 2), others[1], others[2]]
+    generator = torch.Generator().manual_seed(2)
+    befores = [torch.rand(pipeline.model_size(*i.shape[:2]), generator=generator) for i in images]
+    previous = [befores[0], None, befores[2], befores[3], None]
+    sizes = []
+    embedder = pipeline.models["dit"].x_embedder
+    hook = embedder.register_forward_hook(lambda _m, x, _y: sizes.append(len(x[0])))
+    try:
+        batch = pipeline.batch(images, previous=previous)
+    finally:
+        hook.remove()
+    assert sizes == [2, 2, *4 * [2], 1, 1]  # two warm, two cold, one warm of another shape
+    for found, one, before in zip(batch, images, previous, strict=True):
+        single = pipeline(one, previous=before)
+        assert found.is_warm == single.is_warm == (before is not None)
+        torch.testing.assert_close(
+            found.relative_depth_model, single.relative_depth_model, atol=1e-5, rtol=1e-5
+        )
+    cold = pipeline(images[0])
+    assert not torch.allclose(cold.relative_depth, batch[0].relative_depth)
+
+
+def test_a_batch_wants_a_frame_before_or_none_for_each_image(pipeline, image):
+    with pytest.raises(ValueError, match="previous must be 2, one for each image, got 1"):
+        pipeline.batch([image, image], previous=[None])
 
 
 def test_unknown_model_lists_the_presets():

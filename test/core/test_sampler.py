@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ppd_core.flow import timestep_grid
+from ppd_core.flow import interpolate, timestep_grid, warm_timesteps
 from ppd_core.sampler import sample
 
 
@@ -11,6 +11,14 @@ from ppd_core.sampler import sample
 def test_sample_is_exact_on_a_straight_path(num_steps):
     x_0, noise = torch.randn(1, 1, 8, 8), torch.randn(1, 1, 8, 8)
     found = sample(lambda x_t, t: noise - x_0, noise, timestep_grid(num_steps))
+    torch.testing.assert_close(found, x_0, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 4, 20])
+def test_a_warm_start_is_exact_on_a_straight_path(num_steps):
+    x_0, noise = torch.randn(1, 1, 8, 8), torch.randn(1, 1, 8, 8)
+    times = warm_timesteps(timestep_grid(num_steps))
+    found = sample(lambda x_t, t: noise - x_0, interpolate(x_0, noise, times[0]), times)
     torch.testing.assert_close(found, x_0, atol=1e-5, rtol=0)
 
 
