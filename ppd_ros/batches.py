@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ppd_core.config import PipelineConfig
 from ppd_core.depth_result import DepthResult
@@ -38,6 +39,7 @@ class Pipeline(Protocol):
         *,
         intrinsics: Sequence[Intrinsics | None],
         alignments: Sequence[Aligner | None],
+        previous: Sequence[Tensor | None],
         num_steps: int,
         processing_area: int,
     ) -> list[DepthResult]:
@@ -161,6 +163,7 @@ class BatchProcessor:
                 [request.rgb for request in requests],
                 intrinsics=[request.intrinsics for request in requests],
                 alignments=[request.aligner for request in requests],
+                previous=[request.previous(area) for request in requests],
                 num_steps=effort.num_steps_of(self._config),
                 processing_area=area,
             )

@@ -25,6 +25,7 @@ FATES = {
     "unaligned": "nothing tied them to metres, and alignment.on_failure is drop",
     "bad": "could not be read, or asked for what cannot be given",
     "failed": "the model ended with an error",
+    "warm": "of those that were worked on, begun from the depth of the one before: warm_start",
 }
 """What is counted of frames -> what it means."""
 

@@ -14,6 +14,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ppd_core.depth_result import DepthResult
+from ppd_core.stream import WarmStart
 from ppd_core.types import RELATIVE_CLOUD_OFFSET
 from ppd_ros.camera_topics import CameraTopics
 from ppd_ros.compressed_images import compressed_to_rgb
@@ -68,6 +69,7 @@ class FrameProcessor:
         self._statistics = statistics
         self.calibrations = Calibrations(node, topics, infos, self._warn)
         self._image_topic = node.resolve_topic_name(topics.image)
+        self._warm_start = WarmStart()
         self._warnings = Throttle(WARNING_PERIOD_S)
         self._reminders = Throttle(REMINDER_PERIOD_S)
 
@@ -97,6 +99,8 @@ class FrameProcessor:
             done_s: when the model was done with it, by `time.perf_counter`.
         """
         frame, alignment = request.frame, request.ties.settings
+        if result is not None and request.warm_start is not None:
+            request.warm_start.remember(request.rgb, request.stamp_s, result)
         start_s = time.perf_counter()
         for name, message in messages_of(request, result).items():
             self._outputs[name].publish(message)
@@ -115,6 +119,8 @@ class FrameProcessor:
                 "stamp to published": self._age_s(frame.image),
             }
         )
+        if result is not None and result.is_warm:
+            self._statistics.count("warm")
         fate = "unaligned" if is_dropped(result, alignment) else "out"
         why = "nothing ties it to metres: see the log" if fate == "unaligned" else ""
         self._close(frame, fate, why)
@@ -168,6 +174,7 @@ class FrameProcessor:
         if not wanted:
             return "bad", "no CameraInfo that can be used: see the log"
         ready_s = time.perf_counter()
+        is_in_stream = frame.once is None
         return Request(
             frame=frame,
             rgb=rgb,
@@ -178,6 +185,8 @@ class FrameProcessor:
             settings=settings,
             start_s=start_s,
             ready_s=ready_s,
+            # A frame that was asked for is to be as good as can be, and of another size often.
+            warm_start=self._warm_start if is_in_stream and settings.is_warm_started else None,
         )
 
     def _close(self, frame: WaitingFrame, fate: str, why: str) -> None:

@@ -22,6 +22,7 @@ from ppd_core.config import (
     PreprocessConfig,
     SamplerConfig,
 )
+from ppd_core.stream import WarmStartConfig
 from ppd_ros import alignment_parameters, model_parameters, output_parameters
 from ppd_ros.alignment_parameters import AlignmentSettings, alignment_settings
 from ppd_ros.output_parameters import (
@@ -91,6 +92,14 @@ SPECS = (
         "Pixels at which the model works on a frame that ~/estimate_once asks for; 0: as the "
         "profile quality says.",
         bounds=(BY_PROFILE, MAX_AREA),
+    ),
+    ParameterSpec(
+        "warm_start",
+        False,
+        "Begin a frame of the stream from the depth of the one before, if that is at most "
+        f"{WarmStartConfig().max_gap_s:g} s older and not of another scene, and do the second "
+        f"half of the steps; after {WarmStartConfig().max_warm_frames} such frames one begins "
+        "from noise. Measure before you switch it on: num_steps halved costs the same.",
     ),
     ParameterSpec(
         "streaming",
@@ -179,6 +188,7 @@ class FrameSettings:
     Attributes:
         effort: of a frame of the stream.
         quality: of a frame that `~/estimate_once` asks for.
+        is_warm_started: whether frames of the stream begin from the depth of those before.
         alignment: what ties depth to metres.
         output: what becomes of depth and points.
         max_age_s: None when frames of any age are welcome.
@@ -190,6 +200,7 @@ class FrameSettings:
 
     effort: Effort
     quality: Effort
+    is_warm_started: bool
     alignment: AlignmentSettings
     output: OutputSettings
     max_age_s: float | None
@@ -248,6 +259,7 @@ def frame_settings(values: Mapping[str, Any]) -> FrameSettings:
     return FrameSettings(
         effort=_effort(values, "", values["profile"]),
         quality=_effort(values, "quality.", "quality"),
+        is_warm_started=values["warm_start"],
         alignment=alignment_settings(values),
         output=output_settings(values),
         max_age_s=values["max_age_s"] if values["drop_stale"] else None,

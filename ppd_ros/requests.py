@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from rclpy.task import Future
+from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
+from torch import Tensor
 
 from ppd_core.pipeline import Aligner
+from ppd_core.preprocess import model_size
+from ppd_core.stream import WarmStart
 from ppd_core.types import Intrinsics
 from ppd_ros.metres import Ties
 from ppd_ros.parameters import Effort, FrameSettings
@@ -47,6 +51,8 @@ class Request:
         settings: as they were when it was its turn.
         start_s, ready_s: when work on it began, and when it was ready for the model, by
             `time.perf_counter`.
+        warm_start: what is remembered of the camera's frames, or None where this one is to begin
+            from noise and not to be remembered.
     """
 
     frame: WaitingFrame
@@ -58,11 +64,25 @@ class Request:
     settings: FrameSettings
     start_s: float
     ready_s: float
+    warm_start: WarmStart | None = None
 
     @property
     def effort(self) -> Effort:
         """What the model is to spend on it."""
         return self.settings.effort if self.frame.once is None else self.settings.quality
+
+    @property
+    def stamp_s(self) -> float:
+        """When the image was taken."""
+        return Time.from_msg(self.frame.image.header.stamp).nanoseconds / 1e9
+
+    def previous(self, processing_area: int) -> Tensor | None:
+        """The depth that it begins from, where the model works at so many pixels."""
+        if self.warm_start is None:
+            return None
+        height, width = self.rgb.shape[:2]
+        size = model_size(height, width, processing_area)
+        return self.warm_start.previous_for(self.rgb, self.stamp_s, size)
 
     @property
     def needs_inference(self) -> bool:

@@ -99,14 +99,16 @@ class FakePipeline:
         if not is_held:
             self.release.set()
 
-    def batch(self, images, *, intrinsics, alignments, num_steps, processing_area):
+    def batch(self, images, *, intrinsics, alignments, previous, num_steps, processing_area):
         self.batch_sizes.append(len(images))
-        for image, camera, alignment in zip(images, intrinsics, alignments, strict=True):
+        given = zip(images, intrinsics, alignments, previous, strict=True)
+        for image, camera, alignment, before in given:
             self.calls.append(
                 {
                     "image": image.copy(),
                     "intrinsics": camera,
                     "alignment": alignment,
+                    "previous": before,
                     "num_steps": num_steps,
                     "processing_area": processing_area,
                 }
@@ -116,12 +118,16 @@ class FakePipeline:
         error = self.error(processing_area) if callable(self.error) else self.error
         if error is not None:
             raise error
-        return [self._result(*pair) for pair in zip(images, alignments, strict=True)]
+        return [
+            self._result(image, alignment, before, processing_area)
+            for image, alignment, before in zip(images, alignments, previous, strict=True)
+        ]
 
-    def _result(self, image, alignment):
+    def _result(self, image, alignment, before, processing_area):
         import torch
 
         from ppd_core.depth_result import DepthResult
+        from ppd_core.preprocess import model_size
         from ppd_core.types import AlignedDepth
 
         height, width = image.shape[:2]
@@ -136,12 +142,13 @@ class FakePipeline:
         metric = aligned.metric_depth
         return DepthResult(
             relative_depth=relative,
-            relative_depth_model=relative,
+            relative_depth_model=torch.zeros(model_size(height, width, processing_area)),
             valid_mask=torch.isfinite(relative),
             metric_depth=metric,
             alignment=aligned.alignment,
             alignment_failure=aligned.failure,
             timings_s={"sample": 0.001},
+            is_warm=before is not None,
         )
 
     def own_anchors(self):

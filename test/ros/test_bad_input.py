@@ -256,7 +256,11 @@ def test_frames_that_do_not_fit_together_go_one_after_the_other(world, make_pipe
     pipeline.batch = small
     effort = Effort(4, 4096)
     request = SimpleNamespace(
-        rgb=np.zeros((6, 8, 3), np.uint8), intrinsics=None, aligner=None, settings=None
+        rgb=np.zeros((6, 8, 3), np.uint8),
+        intrinsics=None,
+        aligner=None,
+        settings=None,
+        previous=lambda area: None,
     )
     for _ in range(2):
         assert len(processor._results([request, request], effort)) == 2

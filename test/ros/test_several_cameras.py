@@ -55,6 +55,17 @@ def test_depth_goes_to_the_camera_that_it_is_of(world, pair):
         assert np.unique(image_to_depth(received[topic][0])) == pytest.approx([relative])
 
 
+def test_each_camera_begins_from_its_own_frame_before(world, make_pipeline):
+    pipeline = make_pipeline()
+    _, cameras, received = stereo(world, pipeline, warm_start=True, processing_area=32 * 32)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), np.uint8)
+    for number in (1, 2):
+        for camera, image, topic in zip(cameras, pictures, DEPTHS, strict=True):
+            camera.send(image)
+            world.spin_until(lambda t=topic, n=number: len(received[t]) == n, "its depth")
+    assert [call["previous"] is not None for call in pipeline.calls] == [False, False, True, True]
+
+
 def test_frames_that_wait_go_through_the_model_as_one_batch(world, make_pipeline):
     pipeline = make_pipeline(is_held=True)
     node, (left, right), received = stereo(world, pipeline)
