@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import cv2
 
+_USUAL_RATE_HZ = 30.0
 _COMPLETE = 0.9  # containers announce more frames than they hold, but not by this much
 
 
@@ -25,6 +27,7 @@ class Video:
 
     Attributes:
         frame_count: as announced by the container, None if it does not say.
+        rate_hz: frames a second, as announced; 30 if it does not say.
 
     Raises:
         ValueError: in one sentence, why there is nothing to decode.
@@ -38,11 +41,13 @@ class Video:
 
         capture = self._open()
         announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        rate_hz = capture.get(cv2.CAP_PROP_FPS)
         has_frames, _ = capture.read()
         capture.release()
         if not has_frames:
             raise self._unreadable()
         self.frame_count: int | None = announced if announced > 0 else None
+        self.rate_hz: float = rate_hz if math.isfinite(rate_hz) and rate_hz > 0 else _USUAL_RATE_HZ
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The frames in order."""

@@ -36,10 +36,12 @@ RELATIVE_COMMENT = (
 
 
 class Estimate(Protocol):
-    """`DepthPipeline` with everything but the image settled."""
+    """`DepthStream` for the frames of one input, with everything but the frame settled."""
 
-    def __call__(self, image: np.ndarray, *, intrinsics: Intrinsics | None) -> DepthResult:
-        """See `DepthPipeline.__call__`."""
+    def __call__(
+        self, image: np.ndarray, stamp_s: float, *, intrinsics: Intrinsics | None
+    ) -> DepthResult:
+        """See `DepthStream.__call__`; a photo is a video of one frame."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,22 @@ class Batch:
         }
 
 
-def run_batch(batch: Batch, inputs: list[Input], estimate: Estimate) -> int:
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """An image, the name of its results, and when it was taken: seconds from the video's start."""
+
+    name: Path
+    image: np.ndarray
+    stamp_s: float
+
+
+def run_batch(batch: Batch, inputs: list[Input], begin: Callable[[], Estimate]) -> int:
     """Work on all inputs; report those that fail, a line each on stderr, and go on.
+
+    Args:
+        batch: what to do with each image.
+        inputs: of which images.
+        begin: makes what estimates the frames of one input, for each anew.
 
     Returns:
         How many inputs failed.
@@ -79,9 +95,10 @@ def run_batch(batch: Batch, inputs: list[Input], estimate: Estimate) -> int:
     counts: Counter[str] = Counter()
     with tqdm(total=len(inputs), unit="img", desc="depth") as progress:
         for one in inputs:
+            estimate = begin()
             try:
-                for name, image in _images(batch, one, progress, counts):
-                    _work_on(batch, name, image, estimate)
+                for frame in _frames(batch, one, progress, counts):
+                    _work_on(batch, frame, estimate)
                     counts["done"] += 1
                     progress.update()
             # RuntimeError is how torch says that memory, the CPU's or the GPU's, ran out.
@@ -93,10 +110,8 @@ def run_batch(batch: Batch, inputs: list[Input], estimate: Estimate) -> int:
     return counts["failed"]
 
 
-def _images(
-    batch: Batch, one: Input, progress: tqdm, counts: Counter[str]
-) -> Iterator[tuple[Path, np.ndarray]]:
-    """The images of one input that are still to do, with the names of their results."""
+def _frames(batch: Batch, one: Input, progress: tqdm, counts: Counter[str]) -> Iterator[_Frame]:
+    """The images of one input that are still to do."""
 
     def is_to_do(name: Path) -> bool:
         is_there = all(path.exists() for path in batch.result_paths(name).values())
@@ -108,7 +123,7 @@ def _images(
 
     if not one.is_video:
         if is_to_do(one.name):
-            yield one.name, read_image(one.path)
+            yield _Frame(one.name, read_image(one.path), 0.0)
         return
     video = Video(one.path)
     if video.frame_count is not None:
@@ -117,14 +132,14 @@ def _images(
     for index, frame in enumerate(video):
         name = one.name / f"{index:06d}"
         if index % batch.every == 0 and is_to_do(name):
-            yield name, frame
+            yield _Frame(name, frame, index / video.rate_hz)
 
 
-def _work_on(batch: Batch, name: Path, image: np.ndarray, estimate: Estimate) -> None:
-    height, width = image.shape[:2]
+def _work_on(batch: Batch, frame: _Frame, estimate: Estimate) -> None:
+    height, width = frame.image.shape[:2]
     intrinsics = None if batch.camera is None else batch.camera(width, height)
-    result = estimate(image, intrinsics=intrinsics)
-    for kind, path in batch.result_paths(name).items():
+    result = estimate(frame.image, frame.stamp_s, intrinsics=intrinsics)
+    for kind, path in batch.result_paths(frame.name).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         WRITERS[kind](path, result)
 

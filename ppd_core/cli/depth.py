@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ppd_core.cli.inputs import find_inputs
 from ppd_core.config import (
@@ -23,7 +23,10 @@ from ppd_core.config import (
 )
 
 if TYPE_CHECKING:
-    from ppd_core.cli.batch import Batch
+    import numpy as np
+
+    from ppd_core.cli.batch import Batch, Estimate
+    from ppd_core.depth_result import DepthResult
     from ppd_core.pipeline import DepthPipeline
     from ppd_core.types import Alignment, Intrinsics
 
@@ -125,6 +128,12 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
         metavar="PIXELS",
         help="size at which the model sees the image (default: the profile's)",
     )
+    group.add_argument(
+        "--warm-start",
+        action="store_true",
+        help="of a video, begin most frames from the depth of the one before, with half the "
+        "steps; nano gets worse by it: try --profile fast or --steps first",
+    )
     group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: CUDA if there is any)")
     group.add_argument(
         "--dtype",
@@ -187,11 +196,8 @@ def run(args: argparse.Namespace) -> int:
         _say(f"WARNING: model {args.model} is untrained, its depth means nothing")
     if alignment is None:
         _say("depth is relative, without a unit; --near and --far make metres of it")
-    num_steps, processing_area = _effort(args, pipeline.config)
-    estimate = partial(
-        pipeline, alignment=alignment, num_steps=num_steps, processing_area=processing_area
-    )
-    failures = len(problems) + run_batch(batch, inputs, estimate)
+    begin = partial(_estimate, args, pipeline, alignment)
+    failures = len(problems) + run_batch(batch, inputs, begin)
     return 1 if failures else 0
 
 
@@ -217,6 +223,27 @@ def _batch(args: argparse.Namespace) -> Batch:
     _make_writable(args.output)
     endings = {kind: ENDINGS[kind] for kind in kinds}
     return Batch(args.output, endings, camera, args.every, args.overwrite)
+
+
+def _estimate(
+    args: argparse.Namespace, pipeline: DepthPipeline, alignment: Alignment | None
+) -> Estimate:
+    """What estimates the frames of one input."""
+    from ppd_core.stream import DepthStream
+
+    num_steps, processing_area = _effort(args, pipeline.config)
+    settled: dict[str, Any] = {
+        "alignment": alignment,
+        "num_steps": num_steps,
+        "processing_area": processing_area,
+    }
+    if args.warm_start:
+        return partial(DepthStream(pipeline), **settled)
+
+    def alone(image: np.ndarray, stamp_s: float, *, intrinsics: Intrinsics | None) -> DepthResult:
+        return pipeline(image, intrinsics=intrinsics, **settled)
+
+    return alone
 
 
 def _effort(args: argparse.Namespace, config: PipelineConfig) -> tuple[int, int]:

@@ -22,6 +22,7 @@ def test_video_gives_its_frames_in_rgb(tmp_path: Path) -> None:
     video = Video(write_video(tmp_path / "clip é.avi"))
     frames = list(video)
     assert video.frame_count == len(frames) == 12
+    assert video.rate_hz == pytest.approx(10)
     for index, frame in enumerate(frames):
         assert frame.shape == (48, 64, 3)
         assert frame.dtype == np.uint8

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ppd_core import DepthPipeline, WeightsError
+from ppd_core import DepthPipeline, DepthResult, WeightsError
 from ppd_core.cli import main
 from ppd_core.cli.depth import DTYPE_NAMES
 from ppd_core.device import DTYPES
@@ -160,6 +160,28 @@ def test_depth_of_a_video(ppd_depth: Run, capsys: pytest.CaptureFixture[str]) ->
     assert ppd_depth("clip.avi", "--every", "2", "--write", "preview") == 0
     assert results() == [f"clip/{index:06d}_depth.png" for index in (0, 2, 4)]
     assert "3/3" in capsys.readouterr().err
+
+
+def test_depth_of_videos_begins_each_from_noise_and_the_rest_from_the_frame_before(
+    ppd_depth: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimate, was_warm = DepthPipeline.__call__, []
+
+    def note(self: DepthPipeline, *args: object, **options: object) -> DepthResult:
+        result = estimate(self, *args, **options)
+        was_warm.append(result.is_warm)
+        return result
+
+    monkeypatch.setattr(DepthPipeline, "__call__", note)
+    write_video(Path("a.avi"), frames=3)
+    write_video(Path("b.avi"), frames=2)
+    write_photo(Path("c.png"))
+    words = ["a.avi", "b.avi", "c.png", "--write", "npy", "--overwrite"]
+    assert ppd_depth(*words, "--warm-start") == 0
+    assert was_warm == [False, True, True, False, True, False]
+    was_warm.clear()
+    assert ppd_depth(*words) == 0
+    assert not any(was_warm)
 
 
 def test_depth_of_equal_stems_overwrites_nothing(ppd_depth: Run) -> None:
