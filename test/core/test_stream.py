@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from ppd_core import DepthPipeline, DepthStream, WarmStartConfig
 from ppd_core.config import PipelineConfig, PreprocessConfig, SpDitConfig
@@ -81,6 +82,16 @@ def test_what_is_not_finite_is_not_passed_on(value):
     warm_start = WarmStart()
     warm_start.remember(IMAGE, 1.0, result(value))
     assert warm_start.previous_for(IMAGE, 1.1, SIZE) is None
+
+
+def test_remembering_waits_for_no_gpu():
+    """A fake tensor has no values: whatever waited for one would raise."""
+    with FakeTensorMode():
+        depth = torch.empty(SIZE, device="cuda")
+        warm_start = WarmStart()
+        warm_start.remember(IMAGE, 1.0, DepthResult(depth, depth, depth > 0))
+        with pytest.raises(DataDependentOutputException):
+            warm_start.previous_for(IMAGE, 1.1, SIZE)
 
 
 def test_after_so_many_warm_frames_one_is_cold():
