@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.anchors import Anchors, geometry_anchors
 from ppd_core.backends import build_backend, resolve_backend
+from ppd_core.backends.aoti import AotiBackend, load_package
 from ppd_core.backends.eager import EagerBackend
+from ppd_core.backends.package import is_package
 from ppd_core.backends.protocol import Backend
 from ppd_core.config import PipelineConfig, PreprocessConfig, SamplerConfig
 from ppd_core.depth_result import DepthResult
@@ -37,6 +39,7 @@ class DepthPipeline:
         config: what the models are and how they are run.
         models: from `build_models`, with weights, on one device and in one dtype. Weights that
             change after the first image are not all seen: what depends on times alone is kept.
+            None where the backend is an exported package.
         backend: runs the networks; None is the plain path.
         is_trained: False for weights that nobody trained; users are told.
 
@@ -53,18 +56,23 @@ class DepthPipeline:
     def __init__(
         self,
         config: PipelineConfig,
-        models: nn.ModuleDict,
+        models: nn.ModuleDict | None,
         *,
         backend: Backend | None = None,
         is_trained: bool = True,
     ) -> None:
-        self._networks = Networks(config, models)
-        self._backend = EagerBackend(self._networks) if backend is None else backend
+        self._networks = None if models is None else Networks(config, models)
+        if self._networks is None and not isinstance(backend, AotiBackend):
+            raise ValueError("a pipeline needs models or an exported package, got neither")
+        if backend is None:
+            backend = EagerBackend(self._own_networks())
+        self._backend = backend
+        runner = backend if isinstance(backend, AotiBackend) else self._own_networks()
         self.config = config
         self.models = models
-        self.device = self._networks.device
-        self.dtype = self._networks.dtype
-        self.state_dtype = self._networks.state_dtype
+        self.device = runner.device
+        self.dtype = runner.dtype
+        self.state_dtype = runner.state_dtype
         self.is_trained = is_trained
         self.load_seconds: Mapping[str, float] = {}
 
@@ -84,10 +92,12 @@ class DepthPipeline:
         Args:
             name_or_path: a preset's name ("ppd-da2", "ppd-moge2", "nano", or the untrained
                 "tiny"), or the path of a checkpoint written by `save_pretrained` or by
-                `ppd weights convert` of a preset.
-            device: default: CUDA if there is any, else the CPU.
-            dtype: of weights and activations; default as in `device.resolve_dtype`. As
-                torch.float8_e4m3fn: most linears in float8, the rest in bfloat16.
+                `ppd weights convert` of a preset, or of a package written by `ppd export`
+                (.pt2). A package is a program: loading it runs native code of the file.
+            device: default: CUDA if there is any, else the CPU; a package's own.
+            dtype: of weights and activations; default as in `device.resolve_dtype`, or a
+                package's own. As torch.float8_e4m3fn: most linears in float8, the rest in
+                bfloat16.
             backend: how the networks are run, of `backends.BACKENDS`; default as in
                 `backends.resolve_backend`.
             weights_dir: where the published files are; see `weights.weights_dir`.
@@ -97,6 +107,10 @@ class DepthPipeline:
             ValueError: no such preset, device, dtype or backend, or it cannot run here.
             WeightsError: a file is missing or not what it should be.
         """
+        if is_package(name_or_path):
+            package = load_package(name_or_path, device, dtype, backend)
+            facts = package.facts
+            return cls(facts.config, None, backend=package, is_trained=facts.is_trained)
         device = resolve_device(device)
         backend = resolve_backend(backend, device)
         dtype = resolve_dtype(dtype, device, backend)
@@ -173,7 +187,7 @@ class DepthPipeline:
         Raises:
             ValueError: the weights are rounded to float8.
         """
-        save(path, Loaded(self.config, self.models, self.is_trained))
+        save(path, Loaded(self.config, self._own_networks().models, self.is_trained))
 
     @torch.no_grad()
     def __call__(
@@ -359,16 +373,17 @@ class DepthPipeline:
         Returns:
             (B, h/16 * w/16, C), or None for a config without prompt.
         """
-        return self._networks.encode(model_image)[0]
+        return self._own_networks().encode(model_image)[0]
 
     def _own_geometry(self, features: MoGe2Features | None, size: Sequence[int]) -> MoGe2Geometry:
         """What the prompt network's own heads say of one image."""
+        models = self._own_networks().models
         if features is None:
             raise ValueError(
                 "metres from the prompt network need prompt kind moge2 (model ppd-moge2), got "
                 f"{self.config.prompt.kind!r}"
             )
-        encoder = self.models["semantics"]
+        encoder = models["semantics"]
         assert isinstance(encoder, MoGe2)
         height, width = size
         return encoder.geometry(features, height, width)
@@ -412,8 +427,17 @@ class DepthPipeline:
         Returns:
             (B, 1, h, w), in the dtype of `noise`: the sampled field + 0.5.
         """
-        schedule = self._networks.schedule(timesteps, *noise.shape[-2:])
-        return self._networks.sample(model_image, semantics, noise, schedule)
+        networks = self._own_networks()
+        schedule = networks.schedule(timesteps, *noise.shape[-2:])
+        return networks.sample(model_image, semantics, noise, schedule)
+
+    def _own_networks(self) -> Networks:
+        if self._networks is None:
+            raise ValueError(
+                "an exported package has networks only to be run as a whole: for this, give the "
+                "model that it was made of"
+            )
+        return self._networks
 
 
 def _of_each(features: MoGe2Features | None, count: int) -> list[MoGe2Features | None]:
