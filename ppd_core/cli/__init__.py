@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ppd_core.cli import bench, depth, sim, train, weights
+from ppd_core.cli import bench, depth, export, sim, train, weights
 from ppd_core.version import __version__
 
 INTERRUPTED = 130
@@ -29,7 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"ppd {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     runs = {}
-    modules = {"bench": bench, "depth": depth, "sim": sim, "train": train, "weights": weights}
+    modules = {
+        "bench": bench,
+        "depth": depth,
+        "export": export,
+        "sim": sim,
+        "train": train,
+        "weights": weights,
+    }
     for name, module in modules.items():
         module.add_parser(subparsers)
         runs[name] = module.run
