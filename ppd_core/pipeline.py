@@ -181,6 +181,12 @@ class DepthPipeline:
             torch.cuda.synchronize(self.device)
         return {**result.timings_s, "total": time.perf_counter() - start_s}
 
+    @property
+    def is_package(self) -> bool:
+        """Whether this was exported: then only the config's step count can be asked for, images of
+        one size are taken, and there are no modules."""
+        return self._networks is None
+
     def save_pretrained(self, path: str | Path) -> None:
         """Write config and weights to one .safetensors file that `from_pretrained` reads.
 

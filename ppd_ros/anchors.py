@@ -237,8 +237,12 @@ def check_model(source: str, pipeline: Any) -> None:
         pipeline: a `ppd_core.pipeline.DepthPipeline`.
 
     Raises:
-        ValueError: the source is "moge2", and the model has another prompt.
+        ValueError: the source is "moge2", and the model has another prompt, or is a package.
     """
+    if source == "moge2" and getattr(pipeline, "is_package", False):
+        raise ValueError(
+            "alignment.source moge2 needs the checkpoint: an exported package has no metres"
+        )
     config = getattr(pipeline, "config", None)
     kind = config.prompt.kind if config is not None and config.prompt is not None else "none"
     if source == "moge2" and kind != "moge2":

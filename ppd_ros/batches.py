@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -174,6 +174,26 @@ class BatchProcessor:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         return None
+
+
+def check_effort(effort: Effort, pipeline: Any) -> None:
+    """Refuse what a model cannot spend on the frames of a stream.
+
+    Args:
+        effort: on each of them.
+        pipeline: a `ppd_core.pipeline.DepthPipeline`.
+
+    Raises:
+        ValueError: an exported package has one step count, and it is another.
+    """
+    if not getattr(pipeline, "is_package", False):
+        return
+    steps = pipeline.config.sampler.num_steps
+    wanted = effort.num_steps_of(pipeline.config)
+    if wanted != steps:
+        raise ValueError(
+            f"num_steps must be {steps}, which the package was built for, got {wanted}"
+        )
 
 
 def is_out_of_memory(error: Exception) -> bool:

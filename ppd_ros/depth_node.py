@@ -21,7 +21,7 @@ from ppd_core.threads import set_threads
 from ppd_core.weights import WeightsError
 from ppd_ros import parameters
 from ppd_ros.anchors import check_model
-from ppd_ros.batches import BatchProcessor, Job, Pipeline
+from ppd_ros.batches import BatchProcessor, Job, Pipeline, check_effort
 from ppd_ros.camera import Camera, check_topics
 from ppd_ros.health import CameraHealth, HealthReporter, NodeHealth
 from ppd_ros.metres import MakeAligner
@@ -115,6 +115,7 @@ class DepthNode(LifecycleNode):
                 self._is_ending,
             )
             check_model(self._settings.alignment.source, pipeline)
+            check_effort(self._settings.effort, pipeline)
         except Abandoned:
             log.info("loading given up: the process was asked to end")
             return TransitionCallbackReturn.FAILURE
@@ -248,6 +249,7 @@ class DepthNode(LifecycleNode):
             settings = parameters.changed_settings(self, changes, is_configured=is_configured)
             if is_configured:
                 check_model(settings.alignment.source, self._pipeline)
+                check_effort(settings.effort, self._pipeline)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self._settings = settings

@@ -24,7 +24,8 @@ SPECS = (
     ParameterSpec(
         "model",
         DEFAULT_MODEL,
-        f"A preset ({', '.join(PRESETS)}; tiny is untrained) or the path of a checkpoint.",
+        f"A preset ({', '.join(PRESETS)}; tiny is untrained) or the path of a checkpoint or "
+        "package.",
         is_fixed_by_configure=True,
     ),
     ParameterSpec(

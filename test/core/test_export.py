@@ -27,6 +27,8 @@ SMALL = PipelineConfig(
     preprocess=PreprocessConfig(processing_area=32 * 48),
     sampler=SamplerConfig(num_steps=2),
 )
+MOGE2 = PromptConfig("moge2", "l")
+PROMPTED = replace(SMALL.model, semantics_dim=1024)
 FACTS = PackageFacts(
     format="aoti",
     config=SMALL,
@@ -91,6 +93,7 @@ def test_a_package_gives_the_depth_of_the_plain_path(pipeline, packaged, images)
         )
         assert list(result.timings_s) == ["preprocess", "sample", "upsample", "align"]
     assert not torch.equal(results[0].relative_depth, results[1].relative_depth)
+    assert (loaded.is_package, pipeline.is_package) == (True, False)
     assert not loaded.is_trained
     assert (loaded.device, loaded.dtype) == (torch.device("cpu"), torch.float32)
     with torch.inference_mode():
@@ -160,6 +163,19 @@ def write_archive(path: Path) -> None:
 class Wrong:
     def run(self, images: torch.Tensor, x_t: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(x_t)
+
+
+def test_a_package_has_no_metres_of_its_own(images):
+    facts = replace(FACTS, batch=1, config=replace(SMALL, model=PROMPTED, prompt=MOGE2))
+    backend = AotiBackend(facts, lambda images, x_t: x_t, torch.device("cpu"))
+    loaded = DepthPipeline(facts.config, None, backend=backend)
+    with pytest.raises(ValueError, match="give the model that it was made of"):
+        loaded(images[0], alignment=lambda relative, own_anchors: own_anchors())
+
+
+def test_a_pipeline_without_models_needs_a_package():
+    with pytest.raises(ValueError, match="needs models or an exported package, got neither"):
+        DepthPipeline(SMALL, None)
 
 
 def test_facts_come_back_as_they_were_written(fake):

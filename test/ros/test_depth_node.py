@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -388,6 +389,23 @@ def test_configure_fails_with_the_reason_and_can_be_tried_again(world, capfd):
     assert set_parameters(node, model="tiny").successful
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
     assert loaded == [preset("tiny")]
+
+
+def test_only_a_package_s_own_step_count_can_be_set(world, make_pipeline, capfd):
+    from ppd_core.config import SamplerConfig, preset
+
+    pipeline = make_pipeline()
+    pipeline.is_package = True
+    pipeline.config = replace(preset("nano"), sampler=SamplerConfig(num_steps=2))
+    node = world.depth_node(load_pipeline=lambda settings: pipeline, autostart=False)
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    refusal = "num_steps must be 2, which the package was built for, got "
+    assert f"cannot configure: {refusal}4" in capfd.readouterr().err
+    assert set_parameters(node, num_steps=2).successful
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    refused = set_parameters(node, num_steps=3)
+    assert not refused.successful
+    assert f"{refusal}3" in refused.reason
 
 
 def test_unexpected_error_of_configure_is_shown_with_its_traceback(world, capfd):

@@ -183,6 +183,8 @@ def test_only_a_model_with_moge2s_prompt_is_its_own_source():
     check_model("depth", SimpleNamespace(config=preset("ppd-da2")))
     with pytest.raises(ValueError, match="got one with prompt da2"):
         check_model("moge2", SimpleNamespace(config=preset("ppd-da2")))
+    with pytest.raises(ValueError, match="an exported package has no metres"):
+        check_model("moge2", SimpleNamespace(config=preset("ppd-moge2"), is_package=True))
 
 
 def frame_of(header, *, view=None):
