@@ -109,7 +109,7 @@ class DepthPipeline:
         """
         if is_package(name_or_path):
             package = load_package(name_or_path, device, dtype, backend)
-            facts = package.facts
+            facts = package.built
             return cls(facts.config, None, backend=package, is_trained=facts.is_trained)
         device = resolve_device(device)
         backend = resolve_backend(backend, device)

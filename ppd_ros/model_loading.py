@@ -10,7 +10,7 @@ from pathlib import Path
 from ppd_core.pipeline import DepthPipeline
 from ppd_ros.batches import Pipeline, is_out_of_memory
 from ppd_ros.model_parameters import ModelSettings
-from ppd_ros.parameters import OWN_AREA, Effort
+from ppd_ros.parameters import Effort
 
 
 def load_pipeline(settings: ModelSettings) -> DepthPipeline:
@@ -39,6 +39,8 @@ def ready_pipeline(
 ) -> tuple[Pipeline, dict[str, float]]:
     """A pipeline that is warm, if it can be warmed up and that is wanted.
 
+    An exported package is as ready as it can be, and may be for other images than these.
+
     Args:
         load: makes the pipeline.
         settings: for `load`, and the size of the images to warm up for.
@@ -56,18 +58,19 @@ def ready_pipeline(
     pipeline = load(settings)
     seconds = dict(getattr(pipeline, "load_seconds", {}))
     warm_up = getattr(pipeline, "warm_up", None)
-    if warm_up is None or settings.warm_up_size is None:
+    config = getattr(pipeline, "config", None)
+    is_compiled = getattr(pipeline, "is_package", False)
+    if warm_up is None or config is None or is_compiled or settings.warm_up_size is None:
         return pipeline, seconds
     width, height = settings.warm_up_size
-    area = None if effort.processing_area == OWN_AREA else effort.processing_area
     start_s = time.perf_counter()
     try:
         for size in batch_sizes:
             warm_up(
                 height,
                 width,
-                num_steps=effort.num_steps,
-                processing_area=area,
+                num_steps=effort.num_steps_of(config),
+                processing_area=effort.processing_area_of(config),
                 batch_size=size,
             )
     except (RuntimeError, MemoryError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,16 @@ class AotiBackend:
         self, facts: PackageFacts, run: Callable[[Tensor, Tensor], Tensor], device: torch.device
     ) -> None:
         self.name = facts.format
-        self.facts = facts
+        self.built = facts
         self.device = device
         self.dtype: torch.dtype = getattr(torch, facts.dtype)
         self.state_dtype = torch.promote_types(self.dtype, torch.float32)
         self._run = run
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the package was built for, for people."""
+        return {"package": self.built.built_for}
 
     def estimate(
         self,
@@ -63,7 +68,7 @@ class AotiBackend:
         return depth[0] if isinstance(depth, (tuple, list)) else depth
 
     def _check(self, shape: Sequence[int], timesteps: Sequence[int]) -> None:
-        facts = self.facts
+        facts = self.built
         batch, _, height, width = shape
         got = describe(batch, height, width, len(timesteps))
         if got != facts.built_for:

@@ -139,7 +139,9 @@ class Subject:
             growths = growths[1:]  # in the first one compilers may run
         known = [growth for growth in growths if growth is not None]
         if known:
-            self.peak_bytes = weight_bytes(self.pipeline.models) + max(known)
+            models = self.pipeline.models
+            weights = 0 if models is None else weight_bytes(models)
+            self.peak_bytes = weights + max(known)
 
     def time_frame(self) -> None:
         """One more frame."""

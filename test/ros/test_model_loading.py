@@ -6,16 +6,19 @@ import pytest
 import torch
 from rclpy.lifecycle import TransitionCallbackReturn
 
+from ppd_core.config import preset
 from ppd_ros.model_loading import process_age_s, ready_pipeline, told
 from ppd_ros.model_parameters import ModelSettings
 from ppd_ros.parameters import Effort
 
 SETTINGS = ModelSettings("nano", None, None, None, None, warm_up_size=(640, 480))
-STEPS_ALONE = Effort(num_steps=2, processing_area=0)
+STEPS_ALONE = Effort(num_steps=2)
 
 
 class Warm:
     """Notes how it is warmed up."""
+
+    config = preset("nano")
 
     def __init__(self, error=None):
         self.load_seconds = {"build": 0.25, "weights": 0.5}
@@ -38,7 +41,7 @@ def ready(pipeline, *, settings=SETTINGS, effort=STEPS_ALONE, batch_sizes=(1,)):
     return seconds, warnings
 
 
-@pytest.mark.parametrize(("area", "expected"), [(0, None), (4096, 4096)])
+@pytest.mark.parametrize(("area", "expected"), [(0, 128 * 96), (4096, 4096)])
 def test_the_model_is_warmed_up_for_the_frames_to_come(area, expected):
     pipeline = Warm()
     effort = Effort(num_steps=2, processing_area=area)
@@ -47,6 +50,13 @@ def test_the_model_is_warmed_up_for_the_frames_to_come(area, expected):
     assert pipeline.calls == [(480, 640, {**wanted, "batch_size": size}) for size in (1, 3)]
     assert list(seconds) == ["build", "weights", "warm-up"]
     assert not warnings
+
+
+def test_a_package_is_warm():
+    pipeline = Warm()
+    pipeline.is_package = True
+    assert ready(pipeline) == (pipeline.load_seconds, [])
+    assert not pipeline.calls
 
 
 def test_no_size_is_no_warm_up():
@@ -84,6 +94,7 @@ def test_a_process_is_as_old_as_it_says():
 def test_configure_tells_once_what_the_start_took(world, make_pipeline, capfd):
     pipeline = make_pipeline()
     pipeline.warm_up, pipeline.load_seconds = Warm().warm_up, {"build": 0.25}
+    pipeline.config = Warm.config
     node = world.depth_node(pipeline, autostart=False)
     for is_first in (True, False):
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
@@ -96,6 +107,7 @@ def test_configure_tells_once_what_the_start_took(world, make_pipeline, capfd):
 def test_configure_fails_with_the_reason_of_a_warm_up_that_cannot_be(world, make_pipeline, capfd):
     pipeline = make_pipeline()
     pipeline.warm_up = Warm(ValueError("image must be at least 16 x 16")).warm_up
+    pipeline.config = Warm.config
     node = world.depth_node(pipeline, autostart=False, warm_up__width=8)
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert "cannot configure: image must be at least 16 x 16" in capfd.readouterr().err
@@ -104,7 +116,7 @@ def test_configure_fails_with_the_reason_of_a_warm_up_that_cannot_be(world, make
 @pytest.mark.parametrize("side", ["width", "height"])
 def test_a_side_of_none_is_no_warm_up(world, make_pipeline, side):
     pipeline, warm = make_pipeline(), Warm()
-    pipeline.warm_up = warm.warm_up
+    pipeline.warm_up, pipeline.config = warm.warm_up, warm.config
     node = world.depth_node(pipeline, autostart=False, **{f"warm_up__{side}": 0})
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
     assert not warm.calls
@@ -112,7 +124,7 @@ def test_a_side_of_none_is_no_warm_up(world, make_pipeline, side):
 
 def test_frames_of_all_cameras_at_once_are_warmed_up_for(world, make_pipeline):
     pipeline, warm = make_pipeline(), Warm()
-    pipeline.warm_up = warm.warm_up
+    pipeline.warm_up, pipeline.config = warm.warm_up, warm.config
     cameras = ["left", "right"]
     node = world.depth_node(pipeline, autostart=False, cameras=cameras, num_steps=7)
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
