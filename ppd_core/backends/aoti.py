@@ -64,8 +64,7 @@ class AotiBackend:
     def run(self, images: Tensor, x_t: Tensor) -> Tensor:
         """Relative depth (B, 1, h, w) of images and noise of the very shapes it was built for."""
         # Compiled code asks for no strides: it reads what is there as what it was built for.
-        depth = self._run(images.contiguous(), x_t.contiguous())
-        return depth[0] if isinstance(depth, (tuple, list)) else depth
+        return self._run(images.contiguous(), x_t.contiguous())
 
     def _check(self, shape: Sequence[int], timesteps: Sequence[int]) -> None:
         facts = self.built
@@ -140,17 +139,17 @@ def open_package(path: str | Path, facts: PackageFacts, device: torch.device) ->
     Raises:
         WeightsError: torch cannot load it.
     """
-    import torch._inductor
-
     if facts.format == "tensorrt":
         import_tensorrt()  # Its operations have to be known before the package asks for them.
-    index = -1 if device.index is None else device.index
+    of_device = () if device.index is None else (False, 1, device.index)
     try:
-        run = torch._inductor.aoti_load_package(str(path), device_index=index)
+        # Not `aoti_load_package`: it imports the compiler and, to name the CPU, compiles test
+        # programs, for seconds, on a robot that may lack g++. `facts.host` has told of the CPU.
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", *of_device)
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"package {path} cannot be loaded: {reason}") from error
-    return AotiBackend(facts, run, device)
+    return AotiBackend(facts, lambda *inputs: loader.boxed_run(list(inputs))[0], device)
 
 
 def import_tensorrt() -> Any:

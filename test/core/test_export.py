@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +114,25 @@ def test_a_package_takes_any_layout_in_memory(pipeline, packaged, images):
     torch.testing.assert_close(
         backend.run(by_channels_last, x_t.expand(2, -1, -1, -1)), expected, rtol=0, atol=0
     )
+
+
+@pytest.mark.timeout(600)
+def test_loading_needs_no_compiler(packaged, tmp_path):
+    code = f"""
+import sys
+from ppd_core import DepthPipeline
+DepthPipeline.from_pretrained({str(packaged)!r})
+print([name for name in sys.modules if name.startswith("torch._inductor.c")])
+"""
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PATH": str(tmp_path), "CXX": "no-compiler"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert (out.stdout, out.stderr) == ("[]\n", "")
 
 
 @pytest.mark.timeout(600)
