@@ -64,6 +64,9 @@ SETS = {
     "nano_cpu": Set(
         "nano", "cpu", ("float32", "bfloat16"), (AS_PUBLISHED, IN_BFLOAT16), NANO_WORKLOADS
     ),
+    "ppd_da2_cpu": Set(
+        "ppd-da2", "cpu", ("bfloat16",), (AS_PUBLISHED, IN_BFLOAT16), (Workload(384, 512, 4),)
+    ),
     "nano_cuda": Set("nano", "cuda", ("bfloat16", "float32"), (AS_PUBLISHED,), NANO_WORKLOADS),
     "ppd_da2_cuda": Set(
         "ppd-da2",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 FEWEST_FRAMES = 3
+LONG_FRAME_S = 60.0
+"""Of frames as long as this one is timed: what disturbs them is short beside them."""
 MOST_FRAMES = 300
 
 
 def frame_count(expected_s: float, budget_s: float) -> int:
     """How many frames of that length to time."""
-    return max(FEWEST_FRAMES, min(MOST_FRAMES, int(budget_s / max(expected_s, 1e-6))))
+    fewest = FEWEST_FRAMES if expected_s < LONG_FRAME_S else 1
+    return max(fewest, min(MOST_FRAMES, int(budget_s / max(expected_s, 1e-6))))
 
 
 def turns(counts: Sequence[int]) -> Iterator[int]:

@@ -31,7 +31,8 @@ class Plan:
         ways: how they are run, the bases among them.
         workloads: on what; all ways are timed in turns on one workload after the other,
             and that several times.
-        seconds: of timed frames of each configuration, but at least three frames.
+        seconds: of timed frames of each configuration, but at least three frames,
+            or one that takes over a minute.
     """
 
     model: Model

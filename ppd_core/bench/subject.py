@@ -16,6 +16,7 @@ from ppd_core.backends.protocol import Backend
 from ppd_core.bench.configuration import Configuration, Way, Workload
 from ppd_core.bench.eager_autocast import EagerAutocastBackend
 from ppd_core.bench.memory import PeakMemory, weight_bytes
+from ppd_core.bench.rounds import LONG_FRAME_S
 from ppd_core.config import PRESETS, PipelineConfig
 from ppd_core.depth_result import DepthResult
 from ppd_core.loading import build_random, load
@@ -124,8 +125,9 @@ class Subject:
         return self.pipeline.config
 
     def warm_up(self) -> None:
-        """Frames that are not timed. At first they tell the start, the memory and what to expect;
-        later one is enough to bring back what was dropped for other sizes."""
+        """Frames that are not timed. At first they tell the start, the memory and what to expect,
+        and a long one does so alone; later one is enough to bring back what was dropped for other
+        sizes."""
         if self.frame_s:
             self._run()
             return
@@ -134,8 +136,10 @@ class Subject:
             with PeakMemory(self.pipeline.device) as memory:
                 seconds.append(self._run()[0])
             growths.append(memory.growth_bytes)
+            if seconds[-1] >= LONG_FRAME_S:
+                break
         self.first_frame_s, self.expected_s = seconds[0], seconds[-1]
-        if self.pipeline.device.type == "cpu":
+        if self.pipeline.device.type == "cpu" and len(growths) > 1:
             growths = growths[1:]  # in the first one compilers may run
         known = [growth for growth in growths if growth is not None]
         if known:

@@ -86,6 +86,11 @@ def test_profiles_are_shares_of_what_the_model_was_made_for(name):
     assert efforts == {"fast": (2, area // 2), "balanced": (4, area), "quality": (20, area)}
 
 
+def test_a_network_that_knows_its_own_times_alone_gets_no_more_steps():
+    steps = {name: profile.num_steps_of(PRESETS["nano"]) for name, profile in PROFILES.items()}
+    assert steps == {"fast": 2, "balanced": 4, "quality": 4}
+
+
 def test_the_default_profile_is_the_config_itself():
     config = PipelineConfig(
         preprocess=PreprocessConfig(processing_area=5000), sampler=SamplerConfig(num_steps=7)

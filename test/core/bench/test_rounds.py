@@ -22,7 +22,7 @@ def test_alike_ones_take_turns():
 
 
 @pytest.mark.parametrize(
-    ("expected_s", "count"), [(0.1, 50), (60.0, FEWEST_FRAMES), (0.0, MOST_FRAMES)]
+    ("expected_s", "count"), [(0.1, 50), (59.0, FEWEST_FRAMES), (60.0, 1), (0.0, MOST_FRAMES)]
 )
 def test_slow_ones_have_few_frames_but_some(expected_s, count):
     assert frame_count(expected_s, budget_s=5.0) == count
