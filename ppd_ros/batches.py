@@ -15,7 +15,7 @@ from ppd_core.depth_result import DepthResult
 from ppd_core.pipeline import Aligner
 from ppd_core.types import Intrinsics
 from ppd_ros.frames import FrameProcessor
-from ppd_ros.parameters import MIN_AREA, Effort
+from ppd_ros.parameters import BY_PROFILE, MIN_AREA, Effort
 from ppd_ros.requests import Request, WaitingFrame
 
 STOP_TEXT = (
@@ -66,6 +66,7 @@ class BatchProcessor:
         self._warn = warn
         self._on_stop = on_stop
         self._config: PipelineConfig = getattr(pipeline, "config", PipelineConfig())
+        self._is_package: bool = getattr(pipeline, "is_package", False)
         self._fits_batches = True
         self._fitting_area: dict[int, int] = {}
 
@@ -149,8 +150,16 @@ class BatchProcessor:
             raise OutOfMemory(STOP_TEXT)
         return results[0]
 
+    def _num_steps(self, effort: Effort) -> int:
+        """The steps that are wanted; a package has its own, whatever the profile."""
+        if effort.num_steps == BY_PROFILE and self._is_package:
+            return self._config.sampler.num_steps
+        return effort.num_steps_of(self._config)
+
     def _area(self, effort: Effort) -> int:
         """The pixels that the model works at: what is wanted, or what was found to fit."""
+        if effort.processing_area == BY_PROFILE and self._is_package:
+            return self._config.preprocess.processing_area
         wanted = effort.processing_area_of(self._config)
         return self._fitting_area.get(wanted, wanted)
 
@@ -164,7 +173,7 @@ class BatchProcessor:
                 intrinsics=[request.intrinsics for request in requests],
                 alignments=[request.aligner for request in requests],
                 previous=[request.previous(area) for request in requests],
-                num_steps=effort.num_steps_of(self._config),
+                num_steps=self._num_steps(effort),
                 processing_area=area,
             )
         except (RuntimeError, MemoryError) as error:
@@ -189,10 +198,9 @@ def check_effort(effort: Effort, pipeline: Any) -> None:
     if not getattr(pipeline, "is_package", False):
         return
     steps = pipeline.config.sampler.num_steps
-    wanted = effort.num_steps_of(pipeline.config)
-    if wanted != steps:
+    if effort.num_steps not in (BY_PROFILE, steps):
         raise ValueError(
-            f"num_steps must be {steps}, which the package was built for, got {wanted}"
+            f"num_steps must be {steps}, which the package was built for, got {effort.num_steps}"
         )
 
 

@@ -75,7 +75,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--seconds",
         type=float,
         metavar="S",
-        help="of timed frames, of each row; three frames at least, or one that takes over a minute "
+        help="of timed frames, of each row; three frames at least, one where it takes a minute "
         "(default: 5)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")

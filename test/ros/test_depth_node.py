@@ -397,7 +397,8 @@ def test_only_a_package_s_own_step_count_can_be_set(world, make_pipeline, capfd)
     pipeline = make_pipeline()
     pipeline.is_package = True
     pipeline.config = replace(preset("nano"), sampler=SamplerConfig(num_steps=2))
-    node = world.depth_node(load_pipeline=lambda settings: pipeline, autostart=False)
+    load = lambda settings: pipeline  # noqa: E731
+    node = world.depth_node(load_pipeline=load, autostart=False, num_steps=4)
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     refusal = "num_steps must be 2, which the package was built for, got "
     assert f"cannot configure: {refusal}4" in capfd.readouterr().err
@@ -406,6 +407,7 @@ def test_only_a_package_s_own_step_count_can_be_set(world, make_pipeline, capfd)
     refused = set_parameters(node, num_steps=3)
     assert not refused.successful
     assert f"{refusal}3" in refused.reason
+    assert set_parameters(node, num_steps=0).successful
 
 
 def test_unexpected_error_of_configure_is_shown_with_its_traceback(world, capfd):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ppd_core.config import preset
+from ppd_core.config import SamplerConfig, preset
 from ppd_ros.conversions import depth_to_image_mm
 from ppd_ros.pacing import Pacer
 
@@ -45,7 +46,7 @@ def test_one_frame_is_made_with_quality_and_the_stream_goes_on(world, make_pipel
 
 def test_the_profile_can_be_turned_while_it_runs(world, make_pipeline):
     pipeline = make_pipeline()
-    pipeline.config = preset("nano")
+    pipeline.config = preset("tiny")
     area = pipeline.config.preprocess.processing_area
     node, camera, received = world.active(pipeline, profile="fast")
     for profile in ("balanced", "quality"):
@@ -56,6 +57,22 @@ def test_the_profile_can_be_turned_while_it_runs(world, make_pipeline):
     camera.send()
     world.spin_until(lambda: received[DEPTH], "depth")
     assert efforts(pipeline) == [(2, area // 2), (4, area), (20, area)]
+
+
+def test_a_package_spends_what_it_was_built_for_whatever_the_profile(world, make_pipeline):
+    pipeline = make_pipeline()
+    pipeline.config = replace(preset("tiny"), sampler=SamplerConfig(num_steps=3))
+    pipeline.is_package = True
+    _, camera, received = world.active(pipeline, streaming=False, profile="fast")
+    called = world.call(ONCE)
+
+    def is_answered():
+        camera.send()
+        return called.done()
+
+    world.spin_until(is_answered, "an answer")
+    assert called.result().success, called.result().message
+    assert efforts(pipeline) == [(3, pipeline.config.preprocess.processing_area)]
 
 
 def test_without_streaming_only_what_is_asked_for_is_worked_on(world, make_pipeline, count_fates):
