@@ -63,7 +63,7 @@ def test_a_package_spends_what_it_was_built_for_whatever_the_profile(world, make
     pipeline = make_pipeline()
     pipeline.config = replace(preset("tiny"), sampler=SamplerConfig(num_steps=3))
     pipeline.is_package = True
-    _, camera, received = world.active(pipeline, streaming=False, profile="fast")
+    _, camera, _ = world.active(pipeline, streaming=False, profile="fast")
     called = world.call(ONCE)
 
     def is_answered():
