@@ -28,12 +28,12 @@ import numpy as np
 import torch
 from clips import RATE_HZ, Clip, clips, error_change, truth
 from cuts import FASTEST, cut_rates
-from report import command, hardware, print_figures, write_report
 from results_table import markdown_table, replace_between_markers
 from torch import Tensor
 from tqdm import tqdm
 
 from ppd_core import DepthPipeline, DepthResult, DepthStream, WarmStartConfig
+from ppd_core.bench.report import command, hardware, print_figures, write_report
 from ppd_core.evaluation.metrics import abs_rel, apply_affine_log, fit_affine_log
 from ppd_core.sim.camera import RgbdFrame
 

@@ -208,7 +208,7 @@ class DepthNode(LifecycleNode):
         start_up_s, self._start_up_s = self._start_up_s, None
         if start_up_s is not None:
             seconds = {"start and imports": start_up_s, **seconds}
-        self.get_logger().info(f"the model is ready: {told(seconds)}")
+        self.get_logger().info("the model is ready" + (f": {told(seconds)}" if seconds else ""))
 
     def _fail_to_configure(self, why: str) -> TransitionCallbackReturn:
         self._problem = f"cannot configure:{why}"

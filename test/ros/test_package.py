@@ -73,6 +73,7 @@ KEY_OF = {
 """Module -> rosdep key, where it is neither the module's name nor `python3-` and that."""
 WITHOUT_KEY = {
     "safetensors": "timm requires it",
+    "torch_tensorrt": "asked for by name alone, and not on every machine",
     "rosbags": "stands in for cv_bridge where there is none",
     # Simulator and training, which a robot does not need.
     **dict.fromkeys(("mujoco", "webdataset", "accelerate", "h5py", "tensorboard"), "optional"),
