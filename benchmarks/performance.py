@@ -113,6 +113,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--dtype", nargs="+", choices=DTYPES, help="of the networks (default: the set's)"
     )
     parser.add_argument(
+        "--base",
+        nargs="+",
+        choices=[AS_PUBLISHED, IN_BFLOAT16],
+        help="to compare with (default: the set's; each has float32 weights of its own)",
+    )
+    parser.add_argument(
         "--seconds", type=float, default=DEFAULT_SECONDS, metavar="S", help="of each row"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
@@ -126,7 +132,7 @@ def plan_of(of: Set, args: argparse.Namespace) -> Plan:
     dtypes: list[torch.dtype] = [DTYPES[name] for name in args.dtype or of.dtypes]
     return Plan(
         Model(of.model, resolve_device(of.device), is_random),
-        ways(dtypes, args.backend, of.bases),
+        ways(dtypes, args.backend, args.base or of.bases),
         of.workloads,
         args.seconds,
     )
