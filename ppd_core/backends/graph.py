@@ -52,7 +52,7 @@ class GraphBackend:
         self._uploader = Uploader(networks.device)
         is_cuda = networks.device.type == "cuda"
         self._capture: Capture | None = CudaCapture(networks.device) if is_cuda else None
-        if is_cuda and not torch.utils._triton.has_triton():
+        if is_cuda and not _has_triton():
             # The graph alone is worth having.
             self._facts["fusion"] = "none: Triton is not installed"
         else:
@@ -117,6 +117,12 @@ class GraphBackend:
                 module.kernel = choice.kernel
         measured = ", ".join(f"{name} {1e3 * s:.3g} ms" for name, s in choice.seconds.items())
         self._facts["attention"] = f"{choice.name} ({measured})" if measured else choice.name
+
+
+def _has_triton() -> bool:
+    from torch.utils._triton import has_triton  # torch itself does not import it
+
+    return has_triton()
 
 
 def _keep_compiled() -> dict[str, str]:

@@ -135,6 +135,15 @@ def test_another_size_gets_a_program_of_its_own(small_networks, inputs, clock):
         assert_eager_depth(backend, small_networks(), images, x_t, 1, clock)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="Triton may find a device")
+def test_on_cuda_without_triton_the_graph_alone_is_taken_and_told(small_networks, monkeypatch):
+    monkeypatch.delattr(torch.utils, "_triton", raising=False)  # As it is after `import torch`.
+    monkeypatch.setattr(graph, "CudaCapture", lambda device: None)
+    networks = small_networks()
+    networks.device = torch.device("cuda")
+    assert GraphBackend(networks).facts == {"fusion": "none: Triton is not installed"}
+
+
 def test_without_a_compiler_it_says_what_to_install(small_networks, monkeypatch):
     import torch._inductor.cpp_builder as cpp_builder
 
