@@ -95,7 +95,7 @@ class GraphBackend:
         with torch.inference_mode(False), torch.no_grad():
             schedule = networks.schedule(timesteps, *x_t.shape[-2:])
         with (
-            torch._dynamo.config.patch(recompile_limit=_RECOMPILE_LIMIT),
+            torch._dynamo.config.patch({_limit_name(torch._dynamo.config): _RECOMPILE_LIMIT}),
             torch._inductor.config.patch(freezing=is_small(networks)),
         ):
             if self._capture is None:
@@ -123,6 +123,11 @@ def _has_triton() -> bool:
     from torch.utils._triton import has_triton  # torch itself does not import it
 
     return has_triton()
+
+
+def _limit_name(config: object) -> str:
+    """What torch's compiler calls its limit: before torch 2.7 otherwise."""
+    return "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
 
 
 def _keep_compiled() -> dict[str, str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,6 +143,12 @@ def test_on_cuda_without_triton_the_graph_alone_is_taken_and_told(small_networks
     networks = small_networks()
     networks.device = torch.device("cuda")
     assert GraphBackend(networks).facts == {"fusion": "none: Triton is not installed"}
+
+
+def test_the_limit_of_recompiling_is_found_in_older_torch_too():
+    name = graph._limit_name(SimpleNamespace(cache_size_limit=8))
+    assert name == "cache_size_limit"
+    assert hasattr(torch._dynamo.config, graph._limit_name(torch._dynamo.config))
 
 
 def test_without_a_compiler_it_says_what_to_install(small_networks, monkeypatch):
