@@ -75,12 +75,15 @@ class GraphBackend:
         """See `Backend.estimate`."""
         sizes = tuple(image.shape[:2] for image in images)
         key = sizes, processing_area, tuple(x_t.shape), tuple(timesteps)
-        if key not in self._programs:
-            if len(self._programs) >= MAX_PROGRAMS:
-                self._programs.popitem(last=False)
-            self._programs[key] = self._build(images, processing_area, x_t, timesteps)
-        self._programs.move_to_end(key)
-        return self._programs[key].run(images, x_t, clock)
+        # Always the same mode: compiled code is for one, and another could not write into buffers
+        # that were made in inference mode.
+        with torch.inference_mode(False), torch.no_grad():
+            if key not in self._programs:
+                if len(self._programs) >= MAX_PROGRAMS:
+                    self._programs.popitem(last=False)
+                self._programs[key] = self._build(images, processing_area, x_t, timesteps)
+            self._programs.move_to_end(key)
+            return self._programs[key].run(images, x_t, clock)
 
     def _build(
         self,
@@ -92,8 +95,7 @@ class GraphBackend:
         networks = self._networks
         if "attention" not in self._facts:
             self._choose_attention(x_t)
-        with torch.inference_mode(False), torch.no_grad():
-            schedule = networks.schedule(timesteps, *x_t.shape[-2:])
+        schedule = networks.schedule(timesteps, *x_t.shape[-2:])
         with (
             torch._dynamo.config.patch({_limit_name(torch._dynamo.config): _RECOMPILE_LIMIT}),
             torch._inductor.config.patch(freezing=is_small(networks)),

@@ -108,6 +108,27 @@ def test_other_times_of_a_size_need_no_compiling(small_networks, inputs, clock):
         assert_eager_depth(backend, small_networks(), images, x_t, 3, clock)
 
 
+def test_who_was_in_inference_mode_leaves_a_program_for_those_who_are_not(
+    small_networks, inputs, clock, record
+):
+    backend = GraphBackend(small_networks())
+    backend._capture = record
+    with torch.inference_mode():
+        images, x_t = inputs(0)
+        backend.estimate(images, AREA, x_t, timestep_grid(1), clock)
+    images, x_t = inputs(1)
+    assert_eager_depth(backend, small_networks(), images, x_t, 1, clock)
+
+
+def test_inference_mode_needs_no_compiling_of_its_own(small_networks, inputs, clock):
+    backend = GraphBackend(small_networks())
+    images, x_t = inputs(0)
+    with torch.no_grad():
+        backend.estimate(images, AREA, x_t, timestep_grid(1), clock)
+    with torch.inference_mode(), torch._dynamo.config.patch(error_on_recompile=True):
+        backend.estimate(images, AREA, x_t.clone(), timestep_grid(1), clock)
+
+
 @torch.no_grad()
 def test_programs_are_bounded_and_the_one_unused_for_longest_goes(
     small_networks, inputs, clock, monkeypatch
