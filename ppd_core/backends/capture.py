@@ -25,6 +25,8 @@ class CudaCapture:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
+        # One for all: cuBLAS keeps a workspace of tens of megabytes for each stream that it saw.
+        self._side = torch.cuda.Stream(device)
 
     def __call__(self, work: Callable[[], Estimate]) -> tuple[Estimate, Callable[[], object]]:
         """See `Capture`. The work must not let the host wait for the device.
@@ -34,7 +36,7 @@ class CudaCapture:
         """
         with torch.cuda.device(self._device):
             here = torch.cuda.current_stream()
-            side = torch.cuda.Stream()
+            side = self._side
             side.wait_stream(here)
             with torch.cuda.stream(side):
                 for _ in range(WARM_UP_RUNS):
@@ -42,6 +44,11 @@ class CudaCapture:
             here.wait_stream(side)
             graph = torch.cuda.CUDAGraph()
             # Only what this thread asks of CUDA must be fit for a graph.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                given = work()
+            try:
+                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                    given = work()
+            except BaseException:
+                # If this was the pool's first graph, torch lets no other one into it any more.
+                self._pool = torch.cuda.graph_pool_handle()
+                raise
         return given, graph.replay
