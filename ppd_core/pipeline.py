@@ -271,6 +271,8 @@ class DepthPipeline:
             passes.setdefault((size, frame.previous is not None), []).append(index)
         results: dict[int, DepthResult] = {}
         for indices in passes.values():
+            # Of two cameras either may come first; a backend that keeps programs needs one alone.
+            indices.sort(key=lambda index: frames[index].image.shape)
             estimated = self._estimate([frames[index] for index in indices], area, steps)
             results.update(zip(indices, estimated, strict=True))
         return [results[index] for index in range(len(frames))]

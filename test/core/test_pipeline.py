@@ -496,6 +496,29 @@ def test_images_of_one_size_go_through_the_networks_together(pipeline, image):
     assert sizes == [2, 1]
 
 
+def test_images_of_a_pass_come_to_the_networks_in_order_of_size(pipeline, monkeypatch):
+    generator = np.random.default_rng(3)
+    small, large, small_too = (
+        generator.integers(0, 256, (height, 3 * height // 2, 3), np.uint8)
+        for height in (60, 120, 60)
+    )
+    sizes = []
+    estimate = pipeline._backend.estimate
+
+    def noting(images, *rest):
+        sizes.append([len(one) for one in images])
+        return estimate(images, *rest)
+
+    monkeypatch.setattr(pipeline._backend, "estimate", noting)
+    for images in ([large, small, small_too], [small, large, small_too]):
+        results = pipeline.batch(images, num_steps=1)
+        assert [len(one.relative_depth) for one in results] == [len(one) for one in images]
+        for one, found in zip(images, results, strict=True):
+            expected = pipeline(one, num_steps=1).relative_depth
+            torch.testing.assert_close(found.relative_depth, expected, atol=1e-5, rtol=1e-5)
+    assert [one for one in sizes if len(one) == 3] == [[60, 60, 120]] * 2
+
+
 def test_a_batch_of_nothing_is_nothing(pipeline):
     assert pipeline.batch([]) == []
 
