@@ -24,8 +24,11 @@ from ppd_core.models.layers import Attention
 from ppd_core.networks import Estimate, Networks
 from ppd_core.transfer import Uploader
 
-MAX_PROGRAMS = 8
-"""Sizes, counts and times that are kept; beyond them the one unused for longest is dropped."""
+MAX_PROGRAMS = 32
+"""Sizes, counts and times that are kept; beyond them the one unused for longest is dropped.
+
+Four cameras with a warm start need nine: each count with and without it, and one for
+`~/estimate_once`. One too few, and a frame in each round would wait for its capture."""
 SMALL_PARAMETERS = 64_000_000
 """Up to here a network is compiled as a whole with its weights prepacked, which are so in memory
 twice and must be compiled each by itself; above, one block stands for all that are alike."""

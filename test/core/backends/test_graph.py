@@ -149,6 +149,11 @@ def test_programs_are_bounded_and_the_one_unused_for_longest_goes(
     assert built == [1, 2, 3, 2]
 
 
+def test_four_cameras_with_a_warm_start_fit():
+    counts, kinds, asked_for = 4, 2, 1
+    assert counts * kinds + asked_for <= graph.MAX_PROGRAMS
+
+
 @torch.no_grad()
 def test_another_size_gets_a_program_of_its_own(small_networks, inputs, clock):
     backend = GraphBackend(small_networks())
