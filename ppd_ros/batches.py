@@ -15,7 +15,7 @@ from ppd_core.depth_result import DepthResult
 from ppd_core.pipeline import Aligner
 from ppd_core.types import Intrinsics
 from ppd_ros.frames import FrameProcessor
-from ppd_ros.parameters import BY_PROFILE, MIN_AREA, Effort
+from ppd_ros.parameters import BY_PROFILE, MIN_AREA, Effort, FrameSettings
 from ppd_ros.requests import Request, WaitingFrame
 
 STOP_TEXT = (
@@ -185,19 +185,22 @@ class BatchProcessor:
         return None
 
 
-def check_effort(effort: Effort, pipeline: Any) -> None:
+def check_effort(settings: FrameSettings, pipeline: Any) -> None:
     """Refuse what a model cannot spend on the frames of a stream.
 
     Args:
-        effort: on each of them.
+        settings: of the frames.
         pipeline: a `ppd_core.pipeline.DepthPipeline`.
 
     Raises:
-        ValueError: an exported package has one step count, and it is another.
+        ValueError: an exported package has one step count, and it is another, or a warm start,
+            which does half of them, is wanted.
     """
     if not getattr(pipeline, "is_package", False):
         return
-    steps = pipeline.config.sampler.num_steps
+    if settings.is_warm_started:
+        raise ValueError("warm_start must be false, since a package does all of its steps")
+    steps, effort = pipeline.config.sampler.num_steps, settings.effort
     if effort.num_steps not in (BY_PROFILE, steps):
         raise ValueError(
             f"num_steps must be {steps}, which the package was built for, got {effort.num_steps}"

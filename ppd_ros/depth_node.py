@@ -115,7 +115,7 @@ class DepthNode(LifecycleNode):
                 self._is_ending,
             )
             check_model(self._settings.alignment.source, pipeline)
-            check_effort(self._settings.effort, pipeline)
+            check_effort(self._settings, pipeline)
         except Abandoned:
             log.info("loading given up: the process was asked to end")
             return TransitionCallbackReturn.FAILURE
@@ -249,7 +249,7 @@ class DepthNode(LifecycleNode):
             settings = parameters.changed_settings(self, changes, is_configured=is_configured)
             if is_configured:
                 check_model(settings.alignment.source, self._pipeline)
-                check_effort(settings.effort, self._pipeline)
+                check_effort(settings, self._pipeline)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self._settings = settings

@@ -410,6 +410,19 @@ def test_only_a_package_s_own_step_count_can_be_set(world, make_pipeline, capfd)
     assert set_parameters(node, num_steps=0).successful
 
 
+def test_a_package_has_no_warm_start(world, make_pipeline, capfd):
+    from ppd_core.config import preset
+
+    pipeline = make_pipeline()
+    pipeline.is_package, pipeline.config = True, preset("nano")
+    node = world.depth_node(load_pipeline=lambda _: pipeline, autostart=False, warm_start=True)
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert "cannot configure: warm_start must be false" in capfd.readouterr().err
+    assert set_parameters(node, warm_start=False).successful
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert "warm_start must be false" in set_parameters(node, warm_start=True).reason
+
+
 def test_unexpected_error_of_configure_is_shown_with_its_traceback(world, capfd):
     def load(settings):
         raise KeyError("blocks.0.weight")
