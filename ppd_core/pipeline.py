@@ -149,6 +149,7 @@ class DepthPipeline:
         num_steps: int | None = None,
         processing_area: int | None = None,
         batch_size: int = 1,
+        is_warm_started: bool = False,
     ) -> Mapping[str, float]:
         """Do once what frames of a size would, so that the first of them need not wait for it.
 
@@ -159,6 +160,7 @@ class DepthPipeline:
             height, width: of the images to come.
             num_steps, processing_area: as in a call.
             batch_size: images at a time.
+            is_warm_started: for such as begin from a frame before, in place of such as do not.
 
         Returns:
             Stage -> seconds, and "total", which is what the caller waited.
@@ -169,10 +171,14 @@ class DepthPipeline:
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         start_s = time.perf_counter()
+        previous = None
+        if is_warm_started:
+            previous = torch.zeros(self.model_size(height, width, processing_area))
         result = self.batch(
             [np.zeros((height, width, 3), np.uint8)] * batch_size,
             intrinsics=[Intrinsics.from_fov(width, height, 60)] * batch_size,
             alignments=[Alignment(scale=1.0, shift=0.0, source="constant")] * batch_size,
+            previous=[previous] * batch_size,
             num_steps=num_steps,
             processing_area=processing_area,
         )[-1]

@@ -102,7 +102,7 @@ class DepthNode(LifecycleNode):
         """Load the model, warm it up and offer the topics; FAILURE, to be tried again, when it
         cannot load."""
         values = parameters.current_values(self)
-        settings, effort = model_settings(values), self._settings.effort
+        settings, frames = model_settings(values), self._settings
         log = self.get_logger()
         log.info(f"loading model {settings.model}")
         self._problem = ""
@@ -110,7 +110,12 @@ class DepthNode(LifecycleNode):
         try:
             pipeline, seconds = call_abandonable(
                 lambda: ready_pipeline(
-                    self._load_pipeline, settings, effort, batch_sizes, log.warning
+                    self._load_pipeline,
+                    settings,
+                    frames.effort,
+                    batch_sizes,
+                    log.warning,
+                    is_warm_started=frames.is_warm_started,
                 ),
                 self._is_ending,
             )

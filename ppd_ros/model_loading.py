@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import product
 from pathlib import Path
 
 from ppd_core.pipeline import DepthPipeline
@@ -36,6 +37,8 @@ def ready_pipeline(
     effort: Effort,
     batch_sizes: Iterable[int],
     warn: Callable[[str], None],
+    *,
+    is_warm_started: bool = False,
 ) -> tuple[Pipeline, dict[str, float]]:
     """A pipeline that is warm, if it can be warmed up and that is wanted.
 
@@ -48,6 +51,7 @@ def ready_pipeline(
         batch_sizes: frames at a time, each of which is warmed up for.
         warn: told where memory is not enough. That is no error here: of frames, `on_oom` tells
             what becomes.
+        is_warm_started: whether there will be frames that begin from the one before.
 
     Returns:
         The pipeline, and part -> its seconds.
@@ -65,13 +69,14 @@ def ready_pipeline(
     width, height = settings.warm_up_size
     start_s = time.perf_counter()
     try:
-        for size in batch_sizes:
+        for size, is_warm in product(batch_sizes, sorted({False, is_warm_started})):
             warm_up(
                 height,
                 width,
                 num_steps=effort.num_steps_of(config),
                 processing_area=effort.processing_area_of(config),
                 batch_size=size,
+                is_warm_started=is_warm,
             )
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

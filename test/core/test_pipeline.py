@@ -91,6 +91,8 @@ def test_warm_up_does_what_frames_of_that_size_do(pipeline, image, monkeypatch):
     monkeypatch.setattr(pipeline, "_backend", Noting())
     seconds = pipeline.warm_up(60, 90, num_steps=2, processing_area=32 * 48, batch_size=3)
     assert asked == [([(60, 90, 3)] * 3, 32 * 48, (3, 1, 32, 48), [1000, 500])]
+    pipeline.warm_up(60, 90, num_steps=4, is_warm_started=True)
+    assert asked[1:] == [([(60, 90, 3)], 64 * 64, (1, 1, 48, 80), [500, 249])]
     assert list(seconds) == ["preprocess", "prompt", "sample", "upsample", "align", "total"]
     assert seconds["total"] >= seconds["sample"] > 0
     assert torch.equal(pipeline(image).relative_depth, expected)

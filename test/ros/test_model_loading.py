@@ -32,10 +32,10 @@ class Warm:
         return {"total": 1.0}
 
 
-def ready(pipeline, *, settings=SETTINGS, effort=STEPS_ALONE, batch_sizes=(1,)):
+def ready(pipeline, *, settings=SETTINGS, effort=STEPS_ALONE, batch_sizes=(1,), **options):
     warnings = []
     made, seconds = ready_pipeline(
-        lambda asked: pipeline, settings, effort, batch_sizes, warnings.append
+        lambda asked: pipeline, settings, effort, batch_sizes, warnings.append, **options
     )
     assert made is pipeline
     return seconds, warnings
@@ -46,10 +46,17 @@ def test_the_model_is_warmed_up_for_the_frames_to_come(area, expected):
     pipeline = Warm()
     effort = Effort(num_steps=2, processing_area=area)
     seconds, warnings = ready(pipeline, effort=effort, batch_sizes=(1, 3))
-    wanted = {"num_steps": 2, "processing_area": expected}
+    wanted = {"num_steps": 2, "processing_area": expected, "is_warm_started": False}
     assert pipeline.calls == [(480, 640, {**wanted, "batch_size": size}) for size in (1, 3)]
     assert list(seconds) == ["build", "weights", "warm-up"]
     assert not warnings
+
+
+def test_where_frames_begin_from_the_one_before_both_kinds_are_warmed_up_for():
+    pipeline = Warm()
+    ready(pipeline, batch_sizes=(1, 2), is_warm_started=True)
+    kinds = [(wanted["batch_size"], wanted["is_warm_started"]) for *_, wanted in pipeline.calls]
+    assert kinds == [(1, False), (1, True), (2, False), (2, True)]
 
 
 def test_a_package_is_warm():
