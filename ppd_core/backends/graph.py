@@ -7,8 +7,12 @@ relative depth, is recorded once for each size, count of images and times, and t
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -55,9 +59,9 @@ class GraphBackend:
         self._uploader = Uploader(networks.device)
         is_cuda = networks.device.type == "cuda"
         self._capture: Capture | None = CudaCapture(networks.device) if is_cuda else None
-        if is_cuda and not _has_triton():
+        if is_cuda and (reason := _why_not_fused()):
             # The graph alone is worth having.
-            self._facts["fusion"] = "none: Triton is not installed"
+            self._facts["fusion"] = f"none: {reason}"
         else:
             self._facts |= _keep_compiled()
             compile_networks(networks)
@@ -124,10 +128,17 @@ class GraphBackend:
         self._facts["attention"] = f"{choice.name} ({measured})" if measured else choice.name
 
 
-def _has_triton() -> bool:
+def _why_not_fused() -> str:
+    """What torch's compiler lacks here for CUDA; nothing where it can do its work."""
     from torch.utils._triton import has_triton  # torch itself does not import it
 
-    return has_triton()
+    if not has_triton():
+        return "Triton is not installed, or not for this GPU"
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "Triton finds no C compiler: install gcc"
+    if not Path(sysconfig.get_config_var("INCLUDEPY") or "", "Python.h").exists():
+        return "Triton finds no Python.h: install python3-dev"
+    return ""
 
 
 def _limit_name(config: object) -> str:

@@ -162,13 +162,30 @@ def test_another_size_gets_a_program_of_its_own(small_networks, inputs, clock):
         assert_eager_depth(backend, small_networks(), images, x_t, 1, clock)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="Triton may find a device")
-def test_on_cuda_without_triton_the_graph_alone_is_taken_and_told(small_networks, monkeypatch):
-    monkeypatch.delattr(torch.utils, "_triton", raising=False)  # As it is after `import torch`.
+@pytest.mark.parametrize(
+    ("has_triton", "compiler", "reason"),
+    [
+        (False, None, "none: Triton is not installed, or not for this GPU"),
+        (True, None, "none: Triton finds no C compiler"),
+        (True, "/usr/bin/gcc", "none: Triton finds no Python.h"),
+    ],
+)
+def test_on_cuda_without_what_triton_needs_the_graph_alone_is_taken_and_told(
+    small_networks, monkeypatch, tmp_path, has_triton, compiler, reason
+):
+    import torch.utils._triton as triton
+
+    monkeypatch.setattr(triton, "has_triton", lambda: has_triton)
+    monkeypatch.delattr(torch.utils, "_triton")  # As it is after `import torch`.
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(graph.shutil, "which", lambda name: compiler)
+    monkeypatch.setattr(graph.sysconfig, "get_config_var", lambda name: str(tmp_path))
     monkeypatch.setattr(graph, "CudaCapture", lambda device: None)
     networks = small_networks()
     networks.device = torch.device("cuda")
-    assert GraphBackend(networks).facts == {"fusion": "none: Triton is not installed"}
+    plain = networks.denoise
+    assert GraphBackend(networks).facts["fusion"].startswith(reason)
+    assert networks.denoise == plain
 
 
 def test_the_limit_of_recompiling_is_found_in_older_torch_too():
