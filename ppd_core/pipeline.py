@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from ppd_core.loading import Loaded, build_random, load, save
 from ppd_core.models.moge2 import MoGe2, MoGe2Features, MoGe2Geometry
 from ppd_core.networks import Networks
 from ppd_core.preprocess import model_size
+from ppd_core.starting_field import check_noise_source, samples_before, starting_noise
 from ppd_core.transfer import to_device
 from ppd_core.types import AlignedDepth, Alignment, Intrinsics
 
@@ -238,7 +238,7 @@ class DepthPipeline:
         """
         frame = Frame(image, intrinsics, alignment, previous)
         area, steps = self._checked_area(processing_area), self._checked_steps(num_steps)
-        _check_noise_source(noise, generator)
+        check_noise_source(noise, generator)
         return self._estimate([frame], area, steps, noise, generator)[0]
 
     @torch.no_grad()
@@ -296,11 +296,14 @@ class DepthPipeline:
         height, width = images[0].shape[:2]
         size = model_size(height, width, area)
         clock = StageClock(self.device)
-        x_t, timesteps = self._noise(len(images), size, noise, generator), timestep_grid(num_steps)
+        seed, timesteps = self.config.sampler.noise_seed, timestep_grid(num_steps)
+        x_t = starting_noise(size, noise, generator, seed, self.device)
+        x_t = x_t.to(self.device, self.state_dtype).expand(len(images), -1, -1, -1)
         previous = [frame.previous for frame in frames if frame.previous is not None]
         if previous:
             timesteps = warm_timesteps(timesteps)
-            x_t = interpolate(self._before(previous, size), x_t, timesteps[0])
+            before = samples_before(previous, size, self.device, self.state_dtype)
+            x_t = interpolate(before, x_t, timesteps[0])
         estimate = self._backend.estimate(images, area, x_t, timesteps, clock)
         is_warm = timesteps[0] < T
         return [
@@ -402,30 +405,6 @@ class DepthPipeline:
         height, width = size
         return encoder.geometry(features, height, width)
 
-    def _noise(
-        self,
-        count: int,
-        size: tuple[int, int],
-        noise: Tensor | None,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """The (B, 1, h, w) field that sampling starts from, the same for each image."""
-        shape = (1, 1, *size)
-        if noise is not None:
-            _check_noise(noise, shape)
-        elif generator is not None:
-            noise = torch.randn(shape, generator=generator, device=generator.device)
-        else:
-            noise = _fixed_noise(shape, self.config.sampler.noise_seed, self.device)
-        return noise.to(self.device, self.state_dtype).expand(count, -1, -1, -1)
-
-    def _before(self, previous: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """The (B, 1, h, w) samples of the frames before, as the network has them."""
-        for depth in previous:
-            _check_previous(depth, size)
-        depths = torch.stack([one.to(self.device, self.state_dtype) for one in previous])
-        return depths[:, None] - 0.5
-
     @torch.no_grad()
     def sample(
         self, model_image: Tensor, semantics: Tensor | None, noise: Tensor, timesteps: list[int]
@@ -470,34 +449,3 @@ def _aligned(
     if isinstance(alignment, Alignment):
         return AlignedDepth(to_metric_depth(relative, alignment), alignment)
     return alignment(relative, own_anchors)
-
-
-@lru_cache(maxsize=8)
-def _fixed_noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
-    """Drawn on the CPU, so that it is the same on every device."""
-    generator = torch.Generator("cpu").manual_seed(seed)
-    with torch.inference_mode(False):  # Others, who may want gradients, get this very tensor.
-        return torch.randn(shape, generator=generator, device="cpu").to(device)
-
-
-def _check_noise_source(noise: Tensor | None, generator: torch.Generator | None) -> None:
-    if noise is not None and generator is not None:
-        raise ValueError("give noise or a generator that draws it, got both")
-    if noise is not None and not isinstance(noise, Tensor):
-        raise ValueError(f"noise must be a torch tensor, got {type(noise).__name__}")
-
-
-def _check_noise(noise: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(noise.shape) != shape:
-        raise ValueError(f"noise must be {shape}, got {tuple(noise.shape)}")
-    if not torch.isfinite(noise).all():
-        raise ValueError("noise must be finite, got NaN or infinite values")
-
-
-def _check_previous(previous: Tensor, size: tuple[int, int]) -> None:
-    if not isinstance(previous, Tensor):
-        raise ValueError(f"previous must be a torch tensor, got {type(previous).__name__}")
-    if tuple(previous.shape) != size:
-        raise ValueError(
-            f"previous must be {size}, the frame's own model size, got {tuple(previous.shape)}"
-        )
