@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ppd_core.alignment.affine import to_metric_depth
-from ppd_core.alignment.anchors import Anchors, geometry_anchors
 from ppd_core.backends import build_backend, resolve_backend
 from ppd_core.backends.aoti import AotiBackend, load_package
 from ppd_core.backends.eager import EagerBackend
@@ -19,17 +18,16 @@ from ppd_core.backends.package import is_package
 from ppd_core.backends.protocol import Backend
 from ppd_core.config import PipelineConfig, PreprocessConfig, SamplerConfig
 from ppd_core.depth_result import DepthResult
-from ppd_core.device import StageClock, StageSeconds, resolve_device, resolve_dtype
+from ppd_core.device import StageClock, resolve_device, resolve_dtype
+from ppd_core.finish import finish
 from ppd_core.flow import T, interpolate, timestep_grid, warm_timesteps
 from ppd_core.frame import Aligner, Frame, frames_of
-from ppd_core.geometry.upsample import upsample_depth
 from ppd_core.loading import Loaded, build_random, load, save
 from ppd_core.models.moge2 import MoGe2, MoGe2Features, MoGe2Geometry
 from ppd_core.networks import Networks
 from ppd_core.preprocess import model_size
 from ppd_core.starting_field import check_noise_source, samples_before, starting_noise
-from ppd_core.transfer import to_device
-from ppd_core.types import AlignedDepth, Alignment, Intrinsics
+from ppd_core.types import Alignment, Intrinsics
 
 
 class DepthPipeline:
@@ -307,7 +305,13 @@ class DepthPipeline:
         estimate = self._backend.estimate(images, area, x_t, timesteps, clock)
         is_warm = timesteps[0] < T
         return [
-            self._finish(frame, depth[0].float(), features, clock.seconds, is_warm)
+            finish(
+                frame,
+                depth[0].float(),
+                partial(self._own_geometry, features),
+                StageClock(self.device, earlier=clock.seconds),
+                is_warm=is_warm,
+            )
             for frame, depth, features in zip(
                 frames,
                 estimate.relative_depth,
@@ -315,49 +319,6 @@ class DepthPipeline:
                 strict=True,
             )
         ]
-
-    def _finish(
-        self,
-        frame: Frame,
-        relative_model: Tensor,
-        features: MoGe2Features | None,
-        seconds: StageSeconds,
-        is_warm: bool,
-    ) -> DepthResult:
-        """What is made of one image's sample."""
-        clock = StageClock(self.device, earlier=seconds)
-        with clock.stage("upsample"):
-            relative = upsample_depth(relative_model, *frame.image.shape[:2])
-        with clock.stage("align"):
-            sky_mask = None
-
-            def own_anchors() -> Anchors:
-                nonlocal sky_mask
-                geometry = self._own_geometry(features, relative.shape)
-                # Trained to tell infinite from finite: what merely had no truth was left out.
-                sky_mask = geometry.mask[0] <= 0.5
-                return geometry_anchors(geometry, frame.intrinsics)
-
-            aligned = _aligned(relative, frame.alignment, own_anchors)
-            metric = aligned.metric_depth
-            colors = None
-            if frame.intrinsics is not None:
-                colors = to_device(frame.image, self.device)  # A copy: cameras reuse buffers.
-            known = relative if metric is None else metric
-            valid_mask = known.abs() < torch.inf
-        return DepthResult(
-            relative_depth=relative,
-            relative_depth_model=relative_model,
-            valid_mask=valid_mask,
-            metric_depth=metric,
-            alignment=aligned.alignment,
-            alignment_failure=aligned.failure,
-            intrinsics=frame.intrinsics,
-            sky_mask=sky_mask,
-            colors=colors,
-            timings_s=clock.seconds,
-            is_warm=is_warm,
-        )
 
     @property
     def backend(self) -> Backend:
@@ -439,13 +400,3 @@ def _of_each(features: MoGe2Features | None, count: int) -> list[MoGe2Features |
         return [None] * count
     pairs = zip(features.grid.split(1), features.class_token.split(1), strict=True)
     return [MoGe2Features(grid, class_token) for grid, class_token in pairs]
-
-
-def _aligned(
-    relative: Tensor, alignment: Alignment | Aligner | None, own_anchors: Callable[[], Anchors]
-) -> AlignedDepth:
-    if alignment is None:
-        return AlignedDepth(None, None)
-    if isinstance(alignment, Alignment):
-        return AlignedDepth(to_metric_depth(relative, alignment), alignment)
-    return alignment(relative, own_anchors)
