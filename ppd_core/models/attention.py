@@ -105,7 +105,8 @@ def fastest_kernel(
         return Choice(DEFAULT, candidates[DEFAULT], {})
     batch, heads, tokens, width = shape
     shape = batch, heads, min(tokens, MEASURED_TOKENS), width
-    q, k, v = (torch.randn(shape, device=device, dtype=dtype) for _ in range(3))
+    own = torch.Generator(device)  # Others' random numbers must not depend on this.
+    q, k, v = (torch.randn(shape, generator=own, device=device, dtype=dtype) for _ in range(3))
     seconds: dict[str, float] = {}
     for name, kernel in candidates.items():
         try:

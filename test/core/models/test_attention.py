@@ -76,3 +76,10 @@ def test_one_kernel_is_taken_untried():
         raise AssertionError
 
     assert fastest_kernel({"sdpa": fail}, (1, 1, 8, 4), CPU, torch.float32).seconds == {}
+
+
+def test_trying_kernels_takes_none_of_the_random_numbers_of_others():
+    sdpa = F.scaled_dot_product_attention
+    state = torch.get_rng_state()
+    fastest_kernel({"sdpa": sdpa, "other": sdpa}, (1, 1, 4, 4), torch.device("cpu"), torch.float32)
+    assert torch.equal(torch.get_rng_state(), state)
