@@ -106,7 +106,7 @@ class DepthNode(LifecycleNode):
         log = self.get_logger()
         log.info(f"loading model {settings.model}")
         self._problem = ""
-        batch_sizes = sorted({1, len(self.cameras)})
+        batch_sizes = range(1, len(self.cameras) + 1)  # As many as wait at a time.
         try:
             pipeline, seconds = call_abandonable(
                 lambda: ready_pipeline(

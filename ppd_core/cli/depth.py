@@ -144,8 +144,8 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--backend",
         choices=BACKEND_NAMES,
-        help="how the model runs: graph compiles first and is then faster, worth it for many "
-        "images (default: graph on CUDA, else eager)",
+        help="how the model runs: graph compiles for each size first and is then faster, worth it "
+        "for videos and many images of one size (default: eager)",
     )
 
 
@@ -304,6 +304,7 @@ def _make_writable(folder: Path) -> None:
 
 
 def _load(args: argparse.Namespace) -> DepthPipeline:
+    from ppd_core.backends.package import is_package
     from ppd_core.device import DTYPES
     from ppd_core.pipeline import DepthPipeline
     from ppd_core.threads import set_threads
@@ -313,6 +314,7 @@ def _load(args: argparse.Namespace) -> DepthPipeline:
         args.model,
         device=args.device,
         dtype=DTYPES[args.dtype] if args.dtype else None,
-        backend=args.backend,
+        # Photos differ in size, and the pipeline's own choice on CUDA compiles for each.
+        backend=args.backend or (None if is_package(args.model) else "eager"),
         weights_dir=args.weights_dir,
     )
