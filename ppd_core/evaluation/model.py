@@ -60,18 +60,27 @@ def _check_image(name: str, depth: Tensor) -> None:
         )
 
 
-class DepthModel(Protocol):
-    """A model that needs an image alone.
+class _Named(Protocol):
+    """What every kind of model says of itself."""
 
-    Attributes:
-        name: as tables name it.
-        space: one of `SPACES`.
-        licence: of its weights, with what a user must not overlook.
-    """
+    @property
+    def name(self) -> str:
+        """As tables name it."""
+        ...
 
-    name: str
-    space: str
-    licence: str
+    @property
+    def space(self) -> str:
+        """One of `SPACES`."""
+        ...
+
+    @property
+    def licence(self) -> str:
+        """Of its weights, with what a user must not overlook."""
+        ...
+
+
+class DepthModel(_Named, Protocol):
+    """A model that needs an image alone."""
 
     def __call__(self, image: np.ndarray, *, intrinsics: Intrinsics | None = None) -> Prediction:
         """Estimate the depth of an (H, W, 3) uint8 RGB image.
@@ -87,17 +96,13 @@ class DepthModel(Protocol):
 
 
 @runtime_checkable
-class SensorModel(Protocol):
-    """A model that improves a sensor's depth, and so needs one; `DepthModel` else.
+class SensorModel(_Named, Protocol):
+    """A model that improves a sensor's depth, and so needs one; `DepthModel` else."""
 
-    Attributes:
-        needs_sensor_depth: True; it tells these from the others.
-    """
-
-    name: str
-    space: str
-    licence: str
-    needs_sensor_depth: bool
+    @property
+    def needs_sensor_depth(self) -> bool:
+        """True; it tells these from the others."""
+        ...
 
     def __call__(
         self,
@@ -115,12 +120,8 @@ class SensorModel(Protocol):
 
 
 @runtime_checkable
-class Oracle(Protocol):
+class Oracle(_Named, Protocol):
     """Truth itself, sent through what a family of models cannot do without: their upper bound."""
-
-    name: str
-    space: str
-    licence: str
 
     def reconstruct(self, truth: Tensor, valid_mask: Tensor) -> Prediction:
         """What is left of the truth.
