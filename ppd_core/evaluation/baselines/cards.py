@@ -1,0 +1,168 @@
+"""What is known of each rival without having it: where it is kept, on what terms, what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ppd_core.evaluation.model import SPACES
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A published model.
+
+    Attributes:
+        name: what tables and the command call it.
+        family: which adapter runs it.
+        space: of its relative depth, one of `model.SPACES`.
+        licence: of its weights: SPDX identifier, or a name where it has none.
+        hub_repo: its repository on the hub.
+        resolution: the size that its own processor brings an image to.
+        is_commercial_use_allowed: False where its licence forbids it.
+        needs_sensor_depth: it takes a sensor's depth and improves it.
+    """
+
+    name: str
+    family: str
+    space: str
+    licence: str
+    hub_repo: str
+    resolution: str
+    is_commercial_use_allowed: bool = True
+    needs_sensor_depth: bool = False
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise ValueError(f"space must be one of {', '.join(SPACES)}, got {self.space!r}")
+
+    @property
+    def page_url(self) -> str:
+        """Where a person reads about it and gets its files."""
+        return f"https://huggingface.co/{self.hub_repo}"
+
+    @property
+    def licence_text(self) -> str:
+        """The licence, with what a user must not overlook."""
+        allowed = self.is_commercial_use_allowed
+        return self.licence if allowed else f"{self.licence}, non-commercial use only"
+
+
+_NON_COMMERCIAL = "CC-BY-NC-4.0"
+
+
+def _depth_anything() -> list[ModelCard]:
+    """The relative and the metric ones; of each the small one alone is free for any use."""
+    cards = []
+    for kind, space in (("", "disparity"), ("Metric-Indoor-", "metric")):
+        for size in ("Small", "Base", "Large"):
+            is_small = size == "Small"
+            cards.append(
+                ModelCard(
+                    name=f"depth-anything-v2-{kind.lower()}{size.lower()}",
+                    family="transformers",
+                    space=space,
+                    licence="Apache-2.0" if is_small else _NON_COMMERCIAL,
+                    hub_repo=f"depth-anything/Depth-Anything-V2-{kind}{size}-hf",
+                    resolution="shorter side 518, both multiples of 14",
+                    is_commercial_use_allowed=is_small,
+                )
+            )
+    outdoor = [
+        replace(
+            card,
+            name=card.name.replace("indoor", "outdoor"),
+            hub_repo=card.hub_repo.replace("Indoor", "Outdoor"),
+        )
+        for card in cards
+        if card.space == "metric"
+    ]
+    return [*cards, *outdoor]
+
+
+def _zoedepth(name: str, repo: str) -> ModelCard:
+    return ModelCard(
+        name=name,
+        family="zoedepth",
+        space="metric",
+        licence="MIT",
+        hub_repo=f"Intel/{repo}",
+        resolution="reflected at its borders, near 384 x 512 (rows first), multiples of 32",
+    )
+
+
+def _prompt_depth_anything(name: str, vit: str) -> ModelCard:
+    return ModelCard(
+        name=f"prompt-depth-anything-{name}",
+        family="prompt-depth-anything",
+        space="metric",
+        licence="Apache-2.0",
+        hub_repo=f"depth-anything/prompt-depth-anything-{vit}-hf",
+        resolution="shorter side 756, both multiples of 14",
+        needs_sensor_depth=True,
+    )
+
+
+def _marigold(name: str, repo: str, licence: str) -> ModelCard:
+    return ModelCard(
+        name=name,
+        family="marigold",
+        space="depth",
+        licence=licence,
+        hub_repo=f"prs-eth/{repo}",
+        resolution="longer side 768, padded to multiples of 8",
+    )
+
+
+def _lotus(name: str, repo: str) -> ModelCard:
+    return ModelCard(
+        name=name,
+        family="lotus",
+        space="disparity",
+        licence="Apache-2.0",
+        hub_repo=f"jingheya/{repo}",
+        resolution="longer side 768, padded to multiples of 8",
+    )
+
+
+_CARDS = (
+    *_depth_anything(),
+    ModelCard(
+        name="depth-pro",
+        family="transformers",
+        space="metric",
+        licence="Apple Machine Learning Research Model licence",
+        hub_repo="apple/DepthPro-hf",
+        resolution="1536 x 1536, whatever the aspect ratio",
+        is_commercial_use_allowed=False,
+    ),
+    _zoedepth("zoedepth", "zoedepth-nyu-kitti"),
+    _zoedepth("zoedepth-nyu", "zoedepth-nyu"),
+    _zoedepth("zoedepth-kitti", "zoedepth-kitti"),
+    _prompt_depth_anything("small", "vits"),
+    _prompt_depth_anything("large", "vitl"),
+    _marigold("marigold", "marigold-depth-v1-1", "OpenRAIL++-M"),
+    _marigold("marigold-v1-0", "marigold-depth-v1-0", "Apache-2.0"),
+    _marigold("marigold-lcm", "marigold-depth-lcm-v1-0", "Apache-2.0"),
+    _lotus("lotus-d", "lotus-depth-d-v2-0-disparity"),
+    _lotus("lotus-g", "lotus-depth-g-v2-1-disparity"),
+    ModelCard(
+        name="moge-2",
+        family="moge-2",
+        space="metric",
+        licence="MIT",
+        hub_repo="Ruicheng/moge-2-vitl-normal",
+        resolution="3600 patches of 14 pixels at the image's aspect ratio",
+    ),
+    ModelCard(
+        name="vggt",
+        family="vggt",
+        space="depth",
+        licence=_NON_COMMERCIAL,
+        hub_repo="facebook/VGGT-1B",
+        resolution="longer side 518, both multiples of 14",
+        is_commercial_use_allowed=False,
+    ),
+)
+CARDS: Mapping[str, ModelCard] = {card.name: card for card in _CARDS}
+"""Name -> published model."""
