@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from ppd_core import DepthPipeline
+from ppd_core.evaluation.baselines.own import regressed
 from ppd_core.flow import timestep_grid
 from ppd_core.geometry.upsample import upsample_depth
-from ppd_core.models.semantics import prepare_image
 from ppd_core.preprocess import preprocess
 from ppd_core.training.targets import depth_target
+
+__all__ = ["model_images", "regressed", "sampled", "target_depth", "upsampled"]
 
 
 def model_images(images: Sequence[np.ndarray], processing_area: int) -> Tensor:
@@ -33,15 +35,6 @@ def sampled(pipeline: DepthPipeline, images: Tensor, num_steps: int | None = Non
         noise.to(images).expand(len(images), -1, -1, -1),
         timestep_grid(num_steps or sampler.num_steps),
     )[:, 0]
-
-
-@torch.no_grad()
-def regressed(pipeline: DepthPipeline, images: Tensor) -> Tensor:
-    """(B, h, w) relative depth by the prompt's own head: the discriminative twin."""
-    images = images.to(pipeline.device, pipeline.state_dtype)
-    prepared = prepare_image(pipeline.config.prompt, images)
-    field = pipeline.models["semantics"].predict_field(prepared)  # type: ignore[operator]
-    return field[:, 0].to(images.dtype) + 0.5
 
 
 def target_depth(depth: Tensor, valid_mask: Tensor) -> Tensor:

@@ -1,24 +1,29 @@
-"""What is known of each rival without having it: where it is kept, on what terms, what it says."""
+"""What is known of each model without having it: where it is kept, on what terms, what it says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from ppd_core.config import PRESETS
 from ppd_core.evaluation.model import SPACES
+from ppd_core.registry import PACKAGED, REGISTRY
+
+TWIN_SUFFIX = "-twin"
+"""A preset's name and this: the depth head of its prompt, without the diffusion."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A published model.
+    """A model that can be measured.
 
     Attributes:
         name: what tables and the command call it.
         family: which adapter runs it.
         space: of its relative depth, one of `model.SPACES`.
         licence: of its weights: SPDX identifier, or a name where it has none.
-        hub_repo: its repository on the hub.
         resolution: the size that its own processor brings an image to.
+        hub_repo: its repository on the hub; None of our own, whose files the registry knows.
         is_commercial_use_allowed: False where its licence forbids it.
         needs_sensor_depth: it takes a sensor's depth and improves it.
     """
@@ -27,8 +32,8 @@ class ModelCard:
     family: str
     space: str
     licence: str
-    hub_repo: str
     resolution: str
+    hub_repo: str | None = None
     is_commercial_use_allowed: bool = True
     needs_sensor_depth: bool = False
 
@@ -38,7 +43,9 @@ class ModelCard:
 
     @property
     def page_url(self) -> str:
-        """Where a person reads about it and gets its files."""
+        """Where a person reads about it and gets its files; "" without `hub_repo`."""
+        if self.hub_repo is None:
+            return ""
         return f"https://huggingface.co/{self.hub_repo}"
 
     @property
@@ -54,30 +61,21 @@ _NON_COMMERCIAL = "CC-BY-NC-4.0"
 def _depth_anything() -> list[ModelCard]:
     """The relative and the metric ones; of each the small one alone is free for any use."""
     cards = []
-    for kind, space in (("", "disparity"), ("Metric-Indoor-", "metric")):
+    for kind in ("", "Metric-Indoor-", "Metric-Outdoor-"):
         for size in ("Small", "Base", "Large"):
             is_small = size == "Small"
             cards.append(
                 ModelCard(
                     name=f"depth-anything-v2-{kind.lower()}{size.lower()}",
                     family="transformers",
-                    space=space,
+                    space="metric" if kind else "disparity",
                     licence="Apache-2.0" if is_small else _NON_COMMERCIAL,
                     hub_repo=f"depth-anything/Depth-Anything-V2-{kind}{size}-hf",
                     resolution="shorter side 518, both multiples of 14",
                     is_commercial_use_allowed=is_small,
                 )
             )
-    outdoor = [
-        replace(
-            card,
-            name=card.name.replace("indoor", "outdoor"),
-            hub_repo=card.hub_repo.replace("Indoor", "Outdoor"),
-        )
-        for card in cards
-        if card.space == "metric"
-    ]
-    return [*cards, *outdoor]
+    return cards
 
 
 def _zoedepth(name: str, repo: str) -> ModelCard:
@@ -164,5 +162,25 @@ _CARDS = (
         is_commercial_use_allowed=False,
     ),
 )
-CARDS: Mapping[str, ModelCard] = {card.name: card for card in _CARDS}
-"""Name -> published model."""
+
+
+def own_card(name: str) -> ModelCard:
+    """The card of a preset, of its twin, or of a checkpoint file."""
+    preset_name = name.removesuffix(TWIN_SUFFIX)
+    config = PRESETS.get(preset_name)
+    files = [REGISTRY[file].licence for file in config.weights] if config else []
+    licence = " + ".join(dict.fromkeys(files)) or "that of its checkpoint"
+    area = f"near {config.preprocess.processing_area}" if config else "its config's number of"
+    return ModelCard(
+        name=name,
+        family="own",
+        space="log",
+        licence="Apache-2.0" if preset_name in PACKAGED else licence,
+        resolution=f"{area} pixels, both sides multiples of 16",
+        is_commercial_use_allowed="-NC" not in licence,
+    )
+
+
+_OWN = (own_card(name) for name in (*PRESETS, "nano" + TWIN_SUFFIX))
+MODELS: Mapping[str, ModelCard] = {card.name: card for card in (*_OWN, *_CARDS)}
+"""Name -> model: our own first; a checkpoint's path is a model, too."""

@@ -23,8 +23,9 @@ class ModelOptions:
 
     Args:
         device: where it runs.
-        dtype: of its weights. float32 for rivals: what half precision costs is theirs to
-            publish, and bfloat16 has 256 depths between one power of two and the next.
+        dtype: of its weights. None is the pipeline's default for our own, and float32 for
+            rivals: bfloat16 has 128 depths between one power of two and the next, and what that
+            costs a model that was published otherwise is not its fault.
         download: fetch from the hub what is missing; else its absence is an error.
         repo: a folder, or another repository of the hub, to take its files from.
         weights_dir: where our own published files are; see `weights.weights_dir`.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ppd_core.evaluation.baselines.cards import CARDS
+from ppd_core.evaluation.baselines.cards import MODELS
 from ppd_core.evaluation.baselines.library import ModelOptions
 from ppd_core.evaluation.baselines.lotus import Lotus, open_lotus
 from ppd_core.evaluation.baselines.marigold import Marigold, open_marigold
@@ -96,18 +96,18 @@ def marigold_pipeline(vae, text):
 
 
 def test_marigold_answers_at_the_image_s_size_and_the_same_again(marigold_pipeline, image):
-    model = Marigold(CARDS["marigold"], marigold_pipeline())
+    model = Marigold(MODELS["marigold"], marigold_pipeline())
     depth = model(image).relative_depth
     assert depth.shape == (75, 101)
     assert 0 <= depth.min() < depth.max() <= 1
     assert torch.equal(model(image).relative_depth, depth)
-    other = Marigold(CARDS["marigold"], marigold_pipeline(), seed=1)
+    other = Marigold(MODELS["marigold"], marigold_pipeline(), seed=1)
     assert not torch.equal(other(image).relative_depth, depth)
 
 
 def test_marigold_takes_steps_and_members_and_says_so(marigold_pipeline, image, monkeypatch):
     pipeline = marigold_pipeline()
-    model = Marigold(CARDS["marigold"], pipeline, num_steps=1, ensemble_size=3)
+    model = Marigold(MODELS["marigold"], pipeline, num_steps=1, ensemble_size=3)
     calls = []
     forward = pipeline.unet.forward
     monkeypatch.setattr(
@@ -117,7 +117,7 @@ def test_marigold_takes_steps_and_members_and_says_so(marigold_pipeline, image, 
     assert len(calls) == 3
     assert model.name == "marigold-1steps-3members"
     with pytest.raises(ValueError, match="ensemble_size must be >= 1, got 0"):
-        Marigold(CARDS["marigold"], pipeline, ensemble_size=0)
+        Marigold(MODELS["marigold"], pipeline, ensemble_size=0)
 
 
 @pytest.mark.parametrize(("kind", "sign"), [("depth", 1), ("disparity", -1)])
@@ -127,7 +127,7 @@ def test_marigold_s_weights_say_which_way_is_near(
     pipeline = marigold_pipeline(kind)
     # The network's own output runs from -1 at the top row to 1 at the last.
     monkeypatch.setattr(pipeline.vae, "decode", lambda latent, **_: (decoded_ramp(latent),))
-    model = Marigold(CARDS["marigold"], pipeline)
+    model = Marigold(MODELS["marigold"], pipeline)
     rows = model(image).relative_depth.mean(dim=1)
     assert model.space == kind
     assert (sign * rows.diff() >= 0).all()
@@ -142,7 +142,7 @@ def decoded_ramp(latent):
 @pytest.mark.parametrize(("name", "channels"), [("lotus-d", 4), ("lotus-g", 8)])
 def test_lotus_answers_at_the_image_s_size_and_the_same_again(name, channels, vae, image):
     model = Lotus(
-        CARDS[name], vae, lotus_unet(channels), torch.randn(1, 2, TEXT_WIDTH), resolution_px=64
+        MODELS[name], vae, lotus_unet(channels), torch.randn(1, 2, TEXT_WIDTH), resolution_px=64
     )
     depth = model(image).relative_depth
     assert depth.shape == (75, 101)
@@ -160,7 +160,7 @@ def test_lotus_is_asked_once_for_an_annotation_and_near_is_small(vae, image, mon
 
     monkeypatch.setattr(unet, "forward", forward)
     monkeypatch.setattr(vae, "decode", lambda latent, **_: (decoded_ramp(latent),))
-    model = Lotus(CARDS["lotus-d"], vae, unet, torch.zeros(1, 2, TEXT_WIDTH), resolution_px=0)
+    model = Lotus(MODELS["lotus-d"], vae, unet, torch.zeros(1, 2, TEXT_WIDTH), resolution_px=0)
     rows = model(image).relative_depth.mean(dim=1)  # the last row has the largest disparity
     assert (rows.diff() <= 0).all()
     assert rows[0] > -0.05
@@ -181,10 +181,10 @@ def test_lotus_is_loaded_from_its_parts(tmp_path, vae, text, image):
         "text_encoder": text[1],
     }.items():
         module.save_pretrained(tmp_path / part)
-    opened = open_lotus(CARDS["lotus-d"], ModelOptions(torch.device("cpu"), repo=tmp_path))
+    opened = open_lotus(MODELS["lotus-d"], ModelOptions(torch.device("cpu"), repo=tmp_path))
     with torch.no_grad():
         empty = text[1](torch.tensor([[0, 1]]))[0]
-    expected = Lotus(CARDS["lotus-d"], vae, unet, empty)(image).relative_depth
+    expected = Lotus(MODELS["lotus-d"], vae, unet, empty)(image).relative_depth
     torch.testing.assert_close(opened(image).relative_depth, expected)
 
 
@@ -192,8 +192,8 @@ def test_marigold_is_loaded_from_a_folder(tmp_path, marigold_pipeline, image):
     pipeline = marigold_pipeline()
     pipeline.save_pretrained(tmp_path)
     options = ModelOptions(torch.device("cpu"), repo=tmp_path, num_steps=1)
-    opened = open_marigold(CARDS["marigold"], options)
-    expected = Marigold(CARDS["marigold"], pipeline, num_steps=1)(image).relative_depth
+    opened = open_marigold(MODELS["marigold"], options)
+    expected = Marigold(MODELS["marigold"], pipeline, num_steps=1)(image).relative_depth
     torch.testing.assert_close(opened(image).relative_depth, expected)
 
 
@@ -202,4 +202,4 @@ def test_marigold_is_loaded_from_a_folder(tmp_path, marigold_pipeline, image):
 )
 def test_weights_that_are_not_here_are_one_clear_sentence(name, open_model):
     with pytest.raises(ModelError, match=f"{name} could not be loaded from .*allow its download"):
-        open_model(CARDS[name], CPU)
+        open_model(MODELS[name], CPU)

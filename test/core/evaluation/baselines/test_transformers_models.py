@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ppd_core.evaluation.baselines.cards import CARDS
+from ppd_core.evaluation.baselines.cards import MODELS
 from ppd_core.evaluation.baselines.library import ModelOptions
 from ppd_core.evaluation.baselines.transformers_models import (
     PromptDepthAnything,
@@ -145,7 +145,7 @@ def ramp(rows, cols, first, last):
 @pytest.mark.parametrize("name", TINY)
 def test_a_model_of_random_weights_answers_at_the_image_s_size(name, image):
     torch.manual_seed(0)
-    model = TransformersModel(CARDS[name], *TINY[name]())
+    model = TransformersModel(MODELS[name], *TINY[name]())
     prediction = model(image)
     assert prediction.relative_depth.shape == (75, 101)
     assert torch.isfinite(prediction.relative_depth).all()
@@ -156,7 +156,7 @@ def test_a_model_of_random_weights_answers_at_the_image_s_size(name, image):
 def test_disparity_is_turned_so_that_small_is_near(image):
     processor = depth_anything()[1]
     planted = Planted({"predicted_depth": ramp(42, 56, 1.0, 5.0)})  # the last row is near
-    prediction = TransformersModel(CARDS["depth-anything-v2-large"], planted, processor)(image)
+    prediction = TransformersModel(MODELS["depth-anything-v2-large"], planted, processor)(image)
     rows = prediction.relative_depth.mean(dim=1)
     assert (rows.diff() < 1e-4).all()
     assert prediction.metric_depth is None
@@ -166,7 +166,7 @@ def test_disparity_is_turned_so_that_small_is_near(image):
 def test_metres_stay_metres(image):
     processor = depth_anything()[1]
     planted = Planted({"predicted_depth": ramp(42, 56, 2.0, 2.0)})
-    card = CARDS["depth-anything-v2-metric-outdoor-small"]
+    card = MODELS["depth-anything-v2-metric-outdoor-small"]
     prediction = TransformersModel(card, planted, processor)(image)
     torch.testing.assert_close(prediction.metric_depth, torch.full((75, 101), 2.0))
     assert torch.equal(prediction.metric_depth, prediction.relative_depth)
@@ -177,7 +177,7 @@ def test_depth_pro_makes_metres_by_its_own_field_of_view(image):
     planted = Planted(
         {"predicted_depth": torch.full((1, 64, 64), 0.5), "field_of_view": torch.tensor([90.0])}
     )
-    prediction = TransformersModel(CARDS["depth-pro"], planted, depth_pro()[1])(image)
+    prediction = TransformersModel(MODELS["depth-pro"], planted, depth_pro()[1])(image)
     focal_in_widths = 0.5 / math.tan(math.radians(45))
     expected = torch.full((75, 101), focal_in_widths / 0.5)
     torch.testing.assert_close(prediction.metric_depth, expected)
@@ -193,14 +193,14 @@ def test_zoedepth_s_padding_is_cut_off_again(image):
     # The padding is int(sqrt(side / 2) * 3) pixels at each border: 18 of 75 rows, 21 of 101.
     rows = torch.arange(75 + 2 * 18, dtype=torch.float32)
     planted = Planted({"predicted_depth": rows[None, :, None].expand(1, -1, 101 + 2 * 21)})
-    prediction = TransformersModel(CARDS["zoedepth"], planted, zoedepth()[1])(image)
+    prediction = TransformersModel(MODELS["zoedepth"], planted, zoedepth()[1])(image)
     expected = torch.arange(18, 18 + 75, dtype=torch.float32)[:, None].expand(75, 101)
     torch.testing.assert_close(prediction.metric_depth, expected)
 
 
 def test_prompt_depth_anything_takes_the_sensor_s_metres_without_its_holes(image):
     torch.manual_seed(0)
-    model = PromptDepthAnything(CARDS["prompt-depth-anything-small"], *prompt_depth_anything())
+    model = PromptDepthAnything(MODELS["prompt-depth-anything-small"], *prompt_depth_anything())
     assert isinstance(model, SensorModel)
     sensor = torch.full((24, 32), 2.0)
     sensor[:, 16:] = 4.0
@@ -210,9 +210,9 @@ def test_prompt_depth_anything_takes_the_sensor_s_metres_without_its_holes(image
     assert prediction.metric_depth.shape == (75, 101)
     assert torch.isfinite(prediction.metric_depth).all()
     planted = Planted({"predicted_depth": ramp(42, 56, 2.0, 2.0)})
-    PromptDepthAnything(CARDS["prompt-depth-anything-small"], planted, prompt_depth_anything()[1])(
-        image, sensor_depth=sensor
-    )
+    processor = prompt_depth_anything()[1]
+    asked_of = PromptDepthAnything(MODELS["prompt-depth-anything-small"], planted, processor)
+    asked_of(image, sensor_depth=sensor)
     asked = planted.asked["prompt_depth"]
     assert asked.shape == (1, 1, 24, 32)
     filled = torch.full((24, 32), 2.0)
@@ -221,7 +221,7 @@ def test_prompt_depth_anything_takes_the_sensor_s_metres_without_its_holes(image
 
 
 def test_prompt_depth_anything_says_when_there_is_no_sensor(image):
-    model = PromptDepthAnything(CARDS["prompt-depth-anything-small"], *prompt_depth_anything())
+    model = PromptDepthAnything(MODELS["prompt-depth-anything-small"], *prompt_depth_anything())
     with pytest.raises(ModelError, match="improves a sensor's depth, and this image has none"):
         model(image)
     with pytest.raises(ModelError, match="not all holes"):
@@ -233,7 +233,7 @@ def test_a_model_is_loaded_from_a_folder_by_the_library_s_own_call(tmp_path, ima
     network, processor = depth_anything()
     network.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
-    card = CARDS["depth-anything-v2-small"]
+    card = MODELS["depth-anything-v2-small"]
     opened = open_transformers(card, ModelOptions(torch.device("cpu"), repo=tmp_path))
     expected = TransformersModel(card, network, processor)(image).relative_depth
     torch.testing.assert_close(opened(image).relative_depth, expected)
@@ -242,7 +242,7 @@ def test_a_model_is_loaded_from_a_folder_by_the_library_s_own_call(tmp_path, ima
 
 def test_weights_that_are_not_here_are_one_clear_sentence():
     with pytest.raises(ModelError) as failure:
-        open_transformers(CARDS["depth-pro"], OPTIONS)
+        open_transformers(MODELS["depth-pro"], OPTIONS)
     text = str(failure.value)
     assert "depth-pro could not be loaded from apple/DepthPro-hf" in text
     assert "non-commercial use only" in text
@@ -251,10 +251,10 @@ def test_weights_that_are_not_here_are_one_clear_sentence():
 
 def test_options_that_it_has_no_use_for_are_refused():
     with pytest.raises(ValueError, match="depth-pro has no num_steps"):
-        open_transformers(CARDS["depth-pro"], ModelOptions(torch.device("cpu"), num_steps=4))
+        open_transformers(MODELS["depth-pro"], ModelOptions(torch.device("cpu"), num_steps=4))
 
 
 def test_a_picture_that_is_none_is_refused(image):
-    model = TransformersModel(CARDS["depth-pro"], Planted({}), None)
+    model = TransformersModel(MODELS["depth-pro"], Planted({}), None)
     with pytest.raises(ValueError, match="image must be"):
         model(image.astype("float32"))
