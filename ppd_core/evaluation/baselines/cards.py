@@ -161,6 +161,15 @@ _CARDS = (
         resolution="longer side 518, both multiples of 14",
         is_commercial_use_allowed=False,
     ),
+    # Marigold left Stable Diffusion's VAE as it was.
+    ModelCard(
+        name="oracle:vae",
+        family="vae",
+        space="depth",
+        licence="OpenRAIL++-M",
+        hub_repo="prs-eth/marigold-depth-v1-1",
+        resolution="the truth's own",
+    ),
 )
 
 

@@ -15,6 +15,7 @@ from ppd_core.evaluation.baselines.marigold import open_marigold
 from ppd_core.evaluation.baselines.moge2_depth import open_moge2
 from ppd_core.evaluation.baselines.own import open_own
 from ppd_core.evaluation.baselines.transformers_models import open_transformers
+from ppd_core.evaluation.baselines.vae_oracle import open_vae_oracle
 from ppd_core.evaluation.baselines.vggt import open_vggt
 from ppd_core.evaluation.model import DepthModel, Oracle, SensorModel
 
@@ -29,6 +30,7 @@ _FAMILIES: Mapping[str, Callable[[ModelCard, ModelOptions], Model]] = {
     "lotus": open_lotus,
     "moge-2": open_moge2,
     "vggt": open_vggt,
+    "vae": open_vae_oracle,
 }
 
 
