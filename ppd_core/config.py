@@ -128,6 +128,7 @@ class SpDitConfig:
 PROMPT_SIZES = {
     "da2": ("s", "b", "l"),
     "dinov2": ("s", "b", "l"),
+    "mae": ("b", "l"),
     "moge2": ("l",),
     "nano": ("nano",),
 }
@@ -141,10 +142,10 @@ class PromptConfig:
     """Which foundation model makes the semantic prompt.
 
     Args:
-        kind: "da2" (Depth Anything V2's encoder), "dinov2" (the plain one), "moge2", or "nano"
-            (the small one that comes with the package).
-        size: ViT size of the backbone: "s", "b" or "l"; moge2 is published as "l" alone, and
-            nano has its own.
+        kind: "da2" (Depth Anything V2's encoder), "dinov2" (the plain one), "mae", "moge2", or
+            "nano" (the small one that comes with the package).
+        size: ViT size of the backbone: "s", "b" or "l"; mae has no "s", moge2 is published as
+            "l" alone, and nano has its own.
     """
 
     kind: str = "da2"

@@ -32,6 +32,7 @@ class PublishedFile:
         sha256, size_bytes: of the file, as far as they are publicly known; the hub's own
             metadata fills in for None.
         strip_prefix: taken off its keys to get the module's.
+        add_prefix: put before its keys to get the module's.
         ignored_prefixes: keys that the module has no use for.
     """
 
@@ -45,6 +46,7 @@ class PublishedFile:
     sha256: str | None = None
     size_bytes: int | None = None
     strip_prefix: str = ""
+    add_prefix: str = ""
     ignored_prefixes: tuple[str, ...] = ()
 
     @property
@@ -109,6 +111,16 @@ _FILES = (
         hub_filename="model.pt",
         sha256="280741fd09bc3f403ccff9967784c2a391b52d2c0742ae3efdb21d9f90cc1a01",
         size_bytes=1_323_815_904,
+    ),
+    PublishedFile(
+        name="mae-vitl",
+        filename="mae_vitl.safetensors",
+        page_url="https://huggingface.co/timm/vit_large_patch16_224.mae",
+        licence="CC-BY-NC-4.0",
+        use="the mae prompt, for training",
+        hub_repo="timm/vit_large_patch16_224.mae",
+        hub_filename="model.safetensors",
+        add_prefix="pretrained.",
     ),
 )
 REGISTRY: dict[str, PublishedFile] = {file.name: file for file in _FILES}

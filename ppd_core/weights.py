@@ -255,12 +255,16 @@ def read_published(
 ) -> dict[str, Tensor]:
     """`read_tensors` of a published file that is on this machine, less the keys of no use.
 
+    Keys are as in the file, but for what the registry puts before them.
+
     Raises:
         WeightsError: as `find` and `read_tensors`.
     """
-    ignored = published(name).ignored_prefixes
-    path = find(name, directory)
-    return read_tensors(path, dtype=dtype, device=device, ignored_prefixes=ignored)
+    file, path = published(name), find(name, directory)
+    tensors = read_tensors(
+        path, dtype=dtype, device=device, ignored_prefixes=file.ignored_prefixes
+    )
+    return {file.add_prefix + key: value for key, value in tensors.items()}
 
 
 def load_published(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ppd_core.config import COARSE_PATCH_PX, PromptConfig
 from ppd_core.models.moge2 import MoGe2
 from ppd_core.models.nano_prompt import NanoPrompt
-from ppd_core.models.vit import PATCH_PX, dinov2, imagenet_normalize, layer_tokens
+from ppd_core.models.vit import PATCH_PX, dinov2, imagenet_normalize, layer_tokens, mae
 
 
 class DinoV2Prompt(nn.Module):
@@ -32,6 +32,20 @@ class DinoV2Prompt(nn.Module):
         """(B, 3, 14 rows, 14 cols), ImageNet-normalised -> (B, rows * cols, C)."""
         (tokens,) = layer_tokens(self.pretrained, image_14, [len(self.pretrained.blocks) - 1])
         return tokens[:, 1:]
+
+
+class MaePrompt(nn.Module):
+    """The final-norm patch tokens of an MAE encoder that nothing is masked for."""
+
+    def __init__(self, size: str) -> None:
+        super().__init__()
+        self.pretrained = mae(size)
+
+    def forward(self, image_16: Tensor) -> Tensor:
+        """(B, 3, 16 rows, 16 cols), ImageNet-normalised, any dtype -> (B, rows * cols, C)."""
+        vit = self.pretrained
+        assert vit.cls_token is not None  # every MAE has one
+        return vit.forward_features(image_16.to(vit.cls_token.dtype))[:, 1:]
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ def _prepare_moge2(image: Tensor) -> Tensor:
 _KINDS = {
     "da2": _PromptKind(DinoV2Prompt, _prepare_dinov2),
     "dinov2": _PromptKind(DinoV2Prompt, _prepare_dinov2),
+    "mae": _PromptKind(MaePrompt, imagenet_normalize),
     "moge2": _PromptKind(lambda _size: MoGe2(), _prepare_moge2),
     "nano": _PromptKind(lambda _size: NanoPrompt(), lambda image: image),
 }
@@ -74,6 +89,7 @@ def prepare_image(config: PromptConfig, image: Tensor) -> Tensor:
     """Bring (B, 3, h, w) in [0, 1], sides multiples of 16, to the encoder's input.
 
     Returns:
-        (B, 3, h / 16 * 14, w / 16 * 14), or the image itself for nano, whose patches are of 16.
+        (B, 3, h / 16 * 14, w / 16 * 14); at its own size for mae and nano, whose patches are of
+        16.
     """
     return _KINDS[config.kind].prepare(image)

@@ -1,4 +1,4 @@
-"""DINOv2 backbones through timm, with the position embedding of the original DINOv2."""
+"""ViT backbones through timm: DINOv2, with the position embedding of the original, and MAE."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _TIMM_NAMES = {
     "b": "vit_base_patch14_dinov2",
     "l": "vit_large_patch14_dinov2",
 }
+_TIMM_MAE_NAMES = {"b": "vit_base_patch16_224.mae", "l": "vit_large_patch16_224.mae"}
 # DINOv2 adds this to the grid's sides before it divides; its weights were trained with it.
 _INTERPOLATION_OFFSET = 0.1
 
@@ -35,6 +36,22 @@ def dinov2(size: str) -> VisionTransformer:
     # Released files carry it, timm does not; without it they would not load strictly.
     vit.mask_token = nn.Parameter(torch.zeros(1, vit.embed_dim))
     return vit
+
+
+def mae(size: str) -> VisionTransformer:
+    """An MAE encoder of size "b" or "l", patch 16, its weights not loaded yet.
+
+    It takes (B, 3, 16 rows, 16 cols), ImageNet-normalised; its position embedding, of 14 x 14
+    patches, is resampled bicubically to any other grid, as where MAE is tuned at other sizes.
+    Names in `state_dict()` are those of the original release.
+
+    Source: MAE, arXiv 2111.06377.
+    """
+    import timm
+
+    name = _TIMM_MAE_NAMES[size]
+    vit = timm.create_model(name, num_classes=0, dynamic_img_size=True)
+    return cast("VisionTransformer", vit)
 
 
 def interpolate_position_embedding(pos_embed: Tensor, rows: int, cols: int) -> Tensor:

@@ -16,7 +16,8 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_registry_names_hub_repository_licence_and_use_of_every_file():
-    assert set(REGISTRY) == {"ppd", "depth-anything-v2-vitl", "ppd-moge", "moge-2-vitl-normal"}
+    names = {"ppd", "depth-anything-v2-vitl", "ppd-moge", "moge-2-vitl-normal", "mae-vitl"}
+    assert set(REGISTRY) == names
     for name, file in REGISTRY.items():
         assert file.name == name
         assert file.page_url.startswith("https://")
@@ -27,13 +28,14 @@ def test_registry_names_hub_repository_licence_and_use_of_every_file():
     assert len(set(filenames)) == len(filenames)
 
 
-def test_registry_warns_of_the_one_licence_that_forbids_commercial_use():
+def test_registry_warns_of_the_licences_that_forbid_commercial_use():
     texts = {name: file.licence_text for name, file in REGISTRY.items()}
     assert texts == {
         "ppd": "Apache-2.0",
         "depth-anything-v2-vitl": "CC-BY-NC-4.0, non-commercial use only",
         "ppd-moge": "Apache-2.0",
         "moge-2-vitl-normal": "MIT",
+        "mae-vitl": "CC-BY-NC-4.0, non-commercial use only",
     }
 
 

@@ -393,6 +393,13 @@ def test_load_published_brings_the_file_to_the_modules_dtype(tmp_path, state):
     assert module[0].weight.dtype == torch.float16
 
 
+def test_load_published_puts_the_prompt_s_name_before_the_keys_of_mae(tmp_path, state):
+    save_file(state, tmp_path / "mae_vitl.safetensors")
+    module = nn.ModuleDict({"pretrained": meta_module()})
+    load_published("mae-vitl", module, tmp_path)
+    assert_same(module["pretrained"].state_dict(), state)
+
+
 def test_load_published_names_the_file_that_does_not_fit(tmp_path, state):
     torch.save(state, tmp_path / "ppd.pth")
     with pytest.raises(WeightsError) as caught:

@@ -37,6 +37,36 @@ def test_dino_prompts_have_one_token_for_each_coarse_patch(kind, size):
     assert tokens.shape == (1, 4 * 6, width)
 
 
+@pytest.mark.parametrize("size", ["b", "l"])
+def test_mae_prompts_have_one_token_for_each_coarse_patch(size):
+    config = PromptConfig("mae", size)
+    with torch.device("meta"):
+        tokens = build_encoder(config)(prepare_image(config, torch.rand(2, 3, 64, 96)))
+    assert tokens.shape == (2, 4 * 6, {"b": 768, "l": 1024}[size])
+
+
+def test_mae_sees_the_image_at_its_own_size_normalised():
+    grey = torch.full((1, 3, 32, 48), 0.5)
+    prepared = prepare_image(PromptConfig("mae"), grey)
+    assert prepared.shape == grey.shape
+    assert prepared[0, 2, 0, 0].item() == pytest.approx((0.5 - 0.406) / 0.225, abs=1e-5)
+
+
+def test_mae_has_the_released_names_and_keeps_the_grid_that_it_was_trained_on():
+    with torch.device("meta"):
+        state = build_encoder(PromptConfig("mae")).state_dict()
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    assert shapes["pretrained.pos_embed"] == (1, 1 + 14 * 14, 1024)
+    assert shapes["pretrained.patch_embed.proj.weight"] == (1024, 3, 16, 16)
+    assert {key.split(".")[1] for key in shapes} == {
+        "cls_token",
+        "pos_embed",
+        "patch_embed",
+        "blocks",
+        "norm",
+    }
+
+
 @pytest.mark.parametrize("kind", ["da2", "dinov2", "moge2"])
 def test_prepare_image_gives_14_pixels_for_each_16(kind):
     prepared = prepare_image(PromptConfig(kind), torch.rand(1, 3, 64, 96))
