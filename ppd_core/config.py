@@ -131,6 +131,7 @@ PROMPT_SIZES = {
     "mae": ("b", "l"),
     "moge2": ("l",),
     "nano": ("nano",),
+    "vggt": ("l",),
 }
 """Prompt kind -> the sizes that it exists in."""
 PROMPT_WIDTH = {"s": 384, "b": 768, "l": 1024, "nano": 512}
@@ -142,10 +143,10 @@ class PromptConfig:
     """Which foundation model makes the semantic prompt.
 
     Args:
-        kind: "da2" (Depth Anything V2's encoder), "dinov2" (the plain one), "mae", "moge2", or
-            "nano" (the small one that comes with the package).
-        size: ViT size of the backbone: "s", "b" or "l"; mae has no "s", moge2 is published as
-            "l" alone, and nano has its own.
+        kind: "da2" (Depth Anything V2's encoder), "dinov2" (the plain one), "mae", "moge2",
+            "vggt", or "nano" (the small one that comes with the package).
+        size: ViT size of the backbone: "s", "b" or "l"; mae has no "s", moge2 and vggt are
+            published as "l" alone, and nano has its own.
     """
 
     kind: str = "da2"

@@ -122,6 +122,17 @@ _FILES = (
         hub_filename="model.safetensors",
         add_prefix="pretrained.",
     ),
+    PublishedFile(
+        name="vggt-1b",
+        filename="vggt_1b.safetensors",
+        page_url="https://huggingface.co/facebook/VGGT-1B",
+        licence="CC-BY-NC-4.0",
+        use="the vggt prompt, for training",
+        hub_repo="facebook/VGGT-1B",
+        hub_filename="model.safetensors",
+        strip_prefix="aggregator.",
+        ignored_prefixes=("camera_head.", "point_head.", "depth_head.", "track_head."),
+    ),
 )
 REGISTRY: dict[str, PublishedFile] = {file.name: file for file in _FILES}
 """Name -> published file."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ppd_core.config import COARSE_PATCH_PX, PromptConfig
 from ppd_core.models.moge2 import MoGe2
 from ppd_core.models.nano_prompt import NanoPrompt
+from ppd_core.models.vggt import VggtPrompt
 from ppd_core.models.vit import PATCH_PX, dinov2, imagenet_normalize, layer_tokens, mae
 
 
@@ -71,12 +72,19 @@ def _prepare_moge2(image: Tensor) -> Tensor:
     return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
 
 
+def _prepare_vggt(image: Tensor) -> Tensor:
+    size = _size_for_patch_14(image)
+    resized = F.interpolate(image, size, mode="bicubic", align_corners=False, antialias=True)
+    return imagenet_normalize(resized.clamp(0, 1))
+
+
 _KINDS = {
     "da2": _PromptKind(DinoV2Prompt, _prepare_dinov2),
     "dinov2": _PromptKind(DinoV2Prompt, _prepare_dinov2),
     "mae": _PromptKind(MaePrompt, imagenet_normalize),
     "moge2": _PromptKind(lambda _size: MoGe2(), _prepare_moge2),
     "nano": _PromptKind(lambda _size: NanoPrompt(), lambda image: image),
+    "vggt": _PromptKind(VggtPrompt, _prepare_vggt),
 }
 
 

@@ -54,7 +54,9 @@ def mae(size: str) -> VisionTransformer:
     return cast("VisionTransformer", vit)
 
 
-def interpolate_position_embedding(pos_embed: Tensor, rows: int, cols: int) -> Tensor:
+def interpolate_position_embedding(
+    pos_embed: Tensor, rows: int, cols: int, *, has_registers: bool = False
+) -> Tensor:
     """Resample a square grid of position embeddings as the original DINOv2 does.
 
     Bicubic without antialias, the scale taken from (side + 0.1) / grid side. timm resamples to
@@ -62,6 +64,7 @@ def interpolate_position_embedding(pos_embed: Tensor, rows: int, cols: int) -> T
 
     Args:
         pos_embed: (1, 1 + g * g, D), the class token's first.
+        has_registers: of DINOv2 with registers, whose authors do as timm does.
 
     Returns:
         (1, 1 + rows * cols, D), in the same dtype.
@@ -72,8 +75,12 @@ def interpolate_position_embedding(pos_embed: Tensor, rows: int, cols: int) -> T
     if rows == cols == grid_side:
         return pos_embed
     grid = pos_embed[:, 1:].unflatten(1, (grid_side, grid_side)).permute(0, 3, 1, 2)
-    scale = tuple((side + _INTERPOLATION_OFFSET) / grid_side for side in (rows, cols))
-    grid = F.interpolate(_at_least_float32(grid), scale_factor=scale, mode="bicubic")
+    grid = _at_least_float32(grid)
+    if has_registers:
+        grid = F.interpolate(grid, (rows, cols), mode="bicubic", antialias=True)
+    else:
+        scale = tuple((side + _INTERPOLATION_OFFSET) / grid_side for side in (rows, cols))
+        grid = F.interpolate(grid, scale_factor=scale, mode="bicubic")
     grid = grid.flatten(2).transpose(1, 2).to(pos_embed.dtype)
     return torch.cat([pos_embed[:, :1], grid], dim=1)
 

@@ -16,8 +16,8 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_registry_names_hub_repository_licence_and_use_of_every_file():
-    names = {"ppd", "depth-anything-v2-vitl", "ppd-moge", "moge-2-vitl-normal", "mae-vitl"}
-    assert set(REGISTRY) == names
+    published = {"ppd", "depth-anything-v2-vitl", "ppd-moge", "moge-2-vitl-normal"}
+    assert set(REGISTRY) == published | {"mae-vitl", "vggt-1b"}
     for name, file in REGISTRY.items():
         assert file.name == name
         assert file.page_url.startswith("https://")
@@ -36,6 +36,7 @@ def test_registry_warns_of_the_licences_that_forbid_commercial_use():
         "ppd-moge": "Apache-2.0",
         "moge-2-vitl-normal": "MIT",
         "mae-vitl": "CC-BY-NC-4.0, non-commercial use only",
+        "vggt-1b": "CC-BY-NC-4.0, non-commercial use only",
     }
 
 

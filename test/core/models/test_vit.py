@@ -43,6 +43,17 @@ def test_position_embedding_keeps_the_offset_of_the_original():
     torch.testing.assert_close(resampled[2], position, atol=0.06, rtol=0)
 
 
+def test_position_embedding_of_registers_is_resampled_to_the_exact_size():
+    columns = torch.arange(37.0)
+    embedding = torch.zeros(1, 1 + 37 * 37, 1)
+    embedding[0, 1:, 0] = columns.repeat(37)
+    exact = interpolate_position_embedding(embedding, 74, 74, has_registers=True)
+    resampled = exact[0, 1:].view(74, 74)
+    position = (torch.arange(74) + 0.5) / 2 - 0.5
+    torch.testing.assert_close(resampled[40, 3:-3], position[3:-3], atol=0.06, rtol=0)
+    assert not torch.allclose(exact, interpolate_position_embedding(embedding, 74, 74))
+
+
 def test_position_embedding_keeps_its_dtype():
     embedding = torch.randn(1, 1 + 37 * 37, 8, dtype=torch.bfloat16)
     assert interpolate_position_embedding(embedding, 6, 8).dtype == torch.bfloat16
