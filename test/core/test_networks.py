@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ppd_core.alignment.affine import to_metric_depth
-from ppd_core.config import PRESETS, PipelineConfig, SpDitConfig
+from ppd_core.config import PRESETS, PipelineConfig, PromptConfig, SpDitConfig
 from ppd_core.geometry.upsample import upsample_depth
 from ppd_core.models import build_models
 from ppd_core.networks import Networks
@@ -21,6 +21,8 @@ def narrow(config: PipelineConfig) -> PipelineConfig:
 VARIANTS = {name: narrow(preset) for name, preset in PRESETS.items()} | {
     "no prompt": PipelineConfig(SpDitConfig(32, 2, 2, has_semantics=False)),
     "no cascade": PipelineConfig(SpDitConfig(32, 2, 2, has_cascade=False)),
+    "mae": PipelineConfig(SpDitConfig(32, 2, 2), PromptConfig("mae")),
+    "vggt": PipelineConfig(SpDitConfig(32, 2, 2), PromptConfig("vggt")),
 }
 
 
