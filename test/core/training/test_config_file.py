@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ppd_core.config import PromptConfig
+from ppd_core.registry import REGISTRY
 from ppd_core.training.config_file import load_config
 
 CONFIGS = Path(__file__).parents[3] / "config" / "train"
@@ -36,6 +38,16 @@ def test_paper_stages_have_the_published_values() -> None:
     assert {one.optimizer.lr for one in (first, second)} == {1e-4}
     assert second.pipeline_config().model.prediction == "velocity"
     assert [source.weight for source in second.data.sources] == [0.5, 0.15, 0.15, 0.1, 0.1]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("mae", "mae-vitl"), ("vggt", "vggt-1b")])
+def test_the_prompts_of_the_ablation_are_had_by_the_changes_that_the_file_names(
+    kind: str, name: str
+) -> None:
+    path = CONFIGS / "pretrain.yaml"
+    assert kind in path.read_text() and name in path.read_text() and name in REGISTRY
+    config = load_config(path, [f"prompt.kind={kind}", f"prompt_checkpoint={name}"])
+    assert config.pipeline_config().prompt == PromptConfig(kind, "l")
 
 
 def test_changes_go_into_nested_fields_and_lists(config_file: Path) -> None:
