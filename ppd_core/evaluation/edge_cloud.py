@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ppd_core.evaluation.metrics import counted_mask
+from ppd_core.evaluation.counting import check_alike, counted_mask
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject
 from ppd_core.geometry.edges import EDGE_RATIO, depth_edges, dilate
@@ -107,6 +107,25 @@ def edge_pixels(
     return EdgePixels(near_edge, near_edge & ~is_on_surface, near_edge & ~is_resolved)
 
 
+def flying_pixel_share(
+    predicted_depth: Tensor, metric_depth: Tensor, valid_mask: Tensor
+) -> Tensor:
+    """How many of each image's pixels near an edge fly, by `edge_pixels`; (B,), 0..1.
+
+    NaN where the truth has no edge under 80 m.
+    """
+    pixels = edge_pixels(predicted_depth, metric_depth, valid_mask)
+    return pixels.flying.sum(dim=(1, 2)) / pixels.near_edge.sum(dim=(1, 2))
+
+
+def unresolved_edge_share(
+    predicted_depth: Tensor, metric_depth: Tensor, valid_mask: Tensor
+) -> Tensor:
+    """How many of them are at an edge that the prediction does not make; as the above."""
+    pixels = edge_pixels(predicted_depth, metric_depth, valid_mask)
+    return pixels.unresolved.sum(dim=(1, 2)) / pixels.near_edge.sum(dim=(1, 2))
+
+
 def near_edge_mask(
     metric_depth: Tensor, valid_mask: Tensor, *, radius_px: int = RADIUS_PX
 ) -> Tensor:
@@ -158,15 +177,10 @@ def _planes(
     predicted_depth: Tensor, metric_depth: Tensor, valid_mask: Tensor, radius_px: int
 ) -> tuple[Tensor, Tensor]:
     """Truth and counted mask as (B, H, W), checked."""
-    shapes = [tuple(one.shape) for one in (predicted_depth, metric_depth, valid_mask)]
-    if len(shapes[0]) not in (3, 4) or shapes != [shapes[0]] * 3:
-        raise ValueError(
-            "prediction, truth and mask must be (B, 1, H, W) or (B, H, W) alike, got "
-            f"{shapes[0]}, {shapes[1]} and {shapes[2]}"
-        )
+    check_alike(predicted_depth, metric_depth, valid_mask)
     if radius_px < 1:
         raise ValueError(f"radius_px must be >= 1, got {radius_px}")
-    shape = (-1, *shapes[0][-2:])
+    shape = (-1, *metric_depth.shape[-2:])
     truth, valid = metric_depth.reshape(shape).float(), valid_mask.reshape(shape)
     return truth, counted_mask(truth, valid)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ppd_core.evaluation.counting import counted_mask
 from ppd_core.evaluation.edge_cloud import edge_pixels
-from ppd_core.evaluation.metrics import abs_rel, counted_mask, delta1, rmse
+from ppd_core.evaluation.metrics import abs_rel, delta1, rmse
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,44 @@
-"""Errors of a relative depth after the best affine fit in log depth, image by image.
+"""The field's error measures, image by image; and the best affine fit in log depth.
 
 Every function takes a batch, (B, 1, H, W) or (B, H, W), and gives one number an image, (B,), so
 that a mean over images is one over images and not over pixels. Truth counts where `valid_mask`
-says so and it is finite, positive and under 80 m, as in `training.targets`.
+says so and it is finite, positive and under `max_depth_m`: 80 m unless told otherwise, as in
+`training.targets`; for `METRICS` the mask alone decides how far.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from ppd_core.training.targets import MAX_DEPTH_M
+from ppd_core.evaluation.boundary import boundary_f1
+from ppd_core.evaluation.counting import MAX_DEPTH_M, checked_counts, counted_mask, image_mean
+from ppd_core.evaluation.edge_cloud import flying_pixel_share, unresolved_edge_share
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "abs_rel",
+    "apply_affine_log",
+    "counted_mask",
+    "delta",
+    "delta1",
+    "fit_affine_log",
+    "log10_error",
+    "relative_depth_metrics",
+    "rmse",
+    "rmse_log",
+    "silog",
+    "sq_rel",
+]
 
 MIN_DEPTH_M = 1e-3
 DELTA = 1.25
-
-
-def counted_mask(metric_depth: Tensor, valid_mask: Tensor) -> Tensor:
-    """Where truth is something to be measured against: valid, positive, under 80 m; bool."""
-    return valid_mask.bool() & (metric_depth > 0) & (metric_depth < MAX_DEPTH_M)
 
 
 def fit_affine_log(
@@ -41,7 +61,7 @@ def fit_affine_log(
 
     Source: alignment by least squares as in MiDaS (arXiv 1907.01341), in PPD's log space.
     """
-    is_counted = _checked_counts(relative_depth, metric_depth, valid_mask).flatten(1)
+    is_counted = checked_counts(relative_depth, metric_depth, valid_mask).flatten(1)
     dtype = torch.promote_types(relative_depth.dtype, torch.float32)
     weight = is_counted.to(dtype)
     weight = weight / weight.sum(dim=1, keepdim=True)
@@ -75,13 +95,20 @@ def apply_affine_log(relative_depth: Tensor, scale: Tensor, shift: Tensor) -> Te
     return torch.expm1(log_depth).clamp(MIN_DEPTH_M, MAX_DEPTH_M)
 
 
-def abs_rel(predicted_depth: Tensor, metric_depth: Tensor, valid_mask: Tensor) -> Tensor:
+def abs_rel(
+    predicted_depth: Tensor,
+    metric_depth: Tensor,
+    valid_mask: Tensor,
+    *,
+    max_depth_m: float = MAX_DEPTH_M,
+) -> Tensor:
     """Mean of |z - z*| / z* over an image's counted pixels; z* is the truth.
 
     Args:
         predicted_depth: (B, 1, H, W) or (B, H, W), metres.
         metric_depth: alike, truth in metres.
         valid_mask: alike, bool.
+        max_depth_m: truth from there on does not count.
 
     Returns:
         (B,); NaN where a counted pixel's prediction is.
@@ -91,28 +118,106 @@ def abs_rel(predicted_depth: Tensor, metric_depth: Tensor, valid_mask: Tensor) -
 
     Source: Eigen, Puhrsch and Fergus, "Depth Map Prediction from a Single Image", NIPS 2014.
     """
-    error = (predicted_depth - metric_depth).abs() / metric_depth
-    return _image_mean(error, _checked_counts(predicted_depth, metric_depth, valid_mask))
+    is_counted = checked_counts(predicted_depth, metric_depth, valid_mask, max_depth_m)
+    return image_mean((predicted_depth - metric_depth).abs() / metric_depth, is_counted)
 
 
-def delta1(predicted_depth: Tensor, metric_depth: Tensor, valid_mask: Tensor) -> Tensor:
-    """Share of an image's counted pixels with max(z / z*, z* / z) < 1.25.
+def sq_rel(
+    predicted_depth: Tensor,
+    metric_depth: Tensor,
+    valid_mask: Tensor,
+    *,
+    max_depth_m: float = MAX_DEPTH_M,
+) -> Tensor:
+    """Mean of (z - z*)^2 / z*, metres. Arguments and source as `abs_rel`.
+
+    This is Eigen's; KITTI's server divides by z*^2 under the same name.
+    """
+    is_counted = checked_counts(predicted_depth, metric_depth, valid_mask, max_depth_m)
+    return image_mean((predicted_depth - metric_depth) ** 2 / metric_depth, is_counted)
+
+
+def rmse(
+    predicted_depth: Tensor,
+    metric_depth: Tensor,
+    valid_mask: Tensor,
+    *,
+    max_depth_m: float = MAX_DEPTH_M,
+) -> Tensor:
+    """Root of an image's mean squared error, metres. Arguments and source as `abs_rel`."""
+    is_counted = checked_counts(predicted_depth, metric_depth, valid_mask, max_depth_m)
+    return image_mean((predicted_depth - metric_depth) ** 2, is_counted).sqrt()
+
+
+def rmse_log(
+    predicted_depth: Tensor,
+    metric_depth: Tensor,
+    valid_mask: Tensor,
+    *,
+    max_depth_m: float = MAX_DEPTH_M,
+) -> Tensor:
+    """Root of the mean of (ln z - ln z*)^2. Arguments and source as `abs_rel`.
+
+    NaN, too, where a counted pixel's prediction is < 0; infinite where it is 0.
+    """
+    is_counted = checked_counts(predicted_depth, metric_depth, valid_mask, max_depth_m)
+    return image_mean((predicted_depth.log() - metric_depth.log()) ** 2, is_counted).sqrt()
+
+
+def log10_error(
+    predicted_depth: Tensor,
+    metric_depth: Tensor,
+    valid_mask: Tensor,
+    *,
+    max_depth_m: float = MAX_DEPTH_M,
+) -> Tensor:
+    """Mean of |log10 z - log10 z*|. Arguments as `rmse_log`.
+
+    Source: Saxena, Sun and Ng, "Make3D", PAMI 2009.
+    """
+    is_counted = checked_counts(predicted_depth, metric_depth, valid_mask, max_depth_m)
+    return image_mean((predicted_depth.log10() - metric_depth.log10()).abs(), is_counted)
+
+
+def silog(
+    predicted_depth: Tensor,
+    metric_depth: Tensor,
+    valid_mask: Tensor,
+    *,
+    max_depth_m: float = MAX_DEPTH_M,
+) -> Tensor:
+    """100 times the standard deviation of ln z - ln z*: what no factor can mend.
+
+    That is 100 sqrt(mean(e^2) - mean(e)^2), Eigen's scale-invariant error with lambda = 1, with
+    the factor and the root of KITTI's server. Arguments as `rmse_log`.
+    """
+    is_counted = checked_counts(predicted_depth, metric_depth, valid_mask, max_depth_m)
+    error = predicted_depth.log() - metric_depth.log()
+    mean = image_mean(error, is_counted).view(-1, *[1] * (error.ndim - 1))
+    return 100 * image_mean((error - mean) ** 2, is_counted).sqrt()
+
+
+def delta(
+    predicted_depth: Tensor,
+    metric_depth: Tensor,
+    valid_mask: Tensor,
+    *,
+    power: float = 1,
+    max_depth_m: float = MAX_DEPTH_M,
+) -> Tensor:
+    """Share of an image's counted pixels with max(z / z*, z* / z) < 1.25^power.
 
     Arguments, result and source as `abs_rel`; a NaN prediction is one that misses.
     """
+    is_counted = checked_counts(predicted_depth, metric_depth, valid_mask, max_depth_m)
     ratio = torch.maximum(predicted_depth / metric_depth, metric_depth / predicted_depth)
-    is_hit = (predicted_depth > 0) & (ratio < DELTA)
-    return _image_mean(
-        is_hit.to(predicted_depth.dtype),
-        _checked_counts(predicted_depth, metric_depth, valid_mask),
-    )
+    is_hit = (predicted_depth > 0) & (ratio < DELTA**power)
+    return image_mean(is_hit.to(predicted_depth.dtype), is_counted)
 
 
-def rmse(predicted_depth: Tensor, metric_depth: Tensor, valid_mask: Tensor) -> Tensor:
-    """Root of an image's mean squared error, metres. Arguments and source as `abs_rel`."""
-    error = (predicted_depth - metric_depth) ** 2
-    counts = _checked_counts(predicted_depth, metric_depth, valid_mask)
-    return _image_mean(error, counts).sqrt()
+def delta1(predicted_depth: Tensor, metric_depth: Tensor, valid_mask: Tensor) -> Tensor:
+    """`delta` of power 1, up to 80 m."""
+    return delta(predicted_depth, metric_depth, valid_mask)
 
 
 def relative_depth_metrics(
@@ -131,24 +236,42 @@ def relative_depth_metrics(
     }
 
 
-def _checked_counts(predicted: Tensor, metric_depth: Tensor, valid_mask: Tensor) -> Tensor:
-    shapes = [tuple(tensor.shape) for tensor in (predicted, metric_depth, valid_mask)]
-    if predicted.ndim not in (3, 4) or shapes != [shapes[0]] * 3:
-        raise ValueError(
-            "prediction, truth and mask must be (B, 1, H, W) or (B, H, W) alike, got "
-            f"{shapes[0]}, {shapes[1]} and {shapes[2]}"
-        )
-    is_counted = counted_mask(metric_depth, valid_mask)
-    is_empty = ~is_counted.flatten(1).any(dim=1)
-    if is_empty.any():
-        raise ValueError(
-            f"image {int(is_empty.nonzero()[0, 0])} of the batch has no valid pixel "
-            f"under {MAX_DEPTH_M:g} m"
-        )
-    return is_counted
+class Metric(NamedTuple):
+    """A measure of metres against truth.
+
+    Attributes:
+        function: (predicted, truth, valid_mask), (B, H, W) each, to (B,); NaN where the image
+            cannot be measured, as by edges where it has none.
+        unit: "m", or "" for a number without one.
+        is_smaller_better: whether a smaller one is the better one.
+    """
+
+    function: Callable[[Tensor, Tensor, Tensor], Tensor]
+    unit: str
+    is_smaller_better: bool
 
 
-def _image_mean(values: Tensor, is_counted: Tensor) -> Tensor:
-    # Filled, not multiplied: truth may be NaN or infinite outside the mask.
-    total = values.masked_fill(~is_counted, 0).flatten(1).sum(dim=1)
-    return total / is_counted.flatten(1).sum(dim=1)
+def _error(function: Callable[..., Tensor], unit: str = "") -> Metric:
+    return Metric(partial(function, max_depth_m=math.inf), unit, True)
+
+
+def _delta(power: float) -> Metric:
+    return Metric(partial(delta, power=power, max_depth_m=math.inf), "", False)
+
+
+METRICS: Mapping[str, Metric] = {
+    "absrel": _error(abs_rel),
+    "sqrel": _error(sq_rel, "m"),
+    "rmse_m": _error(rmse, "m"),
+    "rmse_log": _error(rmse_log),
+    "log10": _error(log10_error),
+    "silog": _error(silog),
+    "delta0.5": _delta(0.5),
+    "delta1": _delta(1),
+    "delta2": _delta(2),
+    "delta3": _delta(3),
+    "boundary_f1": Metric(boundary_f1, "", False),
+    "flying": Metric(flying_pixel_share, "", True),
+    "unresolved": Metric(unresolved_edge_share, "", True),
+}
+"""Name -> measure."""
