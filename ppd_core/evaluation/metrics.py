@@ -274,4 +274,4 @@ METRICS: Mapping[str, Metric] = {
     "flying": Metric(flying_pixel_share, "", True),
     "unresolved": Metric(unresolved_edge_share, "", True),
 }
-"""Name -> measure."""
+"""Name -> measure; those of clouds need a camera, and are in `canny_cloud.CLOUD_METRICS`."""

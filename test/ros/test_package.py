@@ -76,7 +76,9 @@ WITHOUT_KEY = {
     "torch_tensorrt": "asked for by name alone, and not on every machine",
     "rosbags": "stands in for cv_bridge where there is none",
     # Simulator and training, which a robot does not need.
-    **dict.fromkeys(("mujoco", "webdataset", "accelerate", "h5py", "tensorboard"), "optional"),
+    **dict.fromkeys(
+        ("mujoco", "webdataset", "accelerate", "h5py", "scipy", "tensorboard"), "optional"
+    ),
 }
 
 
