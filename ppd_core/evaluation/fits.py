@@ -1,18 +1,53 @@
-"""How papers align depth to the truth before they measure it; for evaluation, not for robots.
+"""Fits of depth to the truth, image by image, as papers align before they measure.
 
-Each takes the truth itself as samples, so the figures that follow say how good the shape of a
-depth is, and the choice among them changes those figures. Batches: (B, 1, H, W) or (B, H, W).
+Batches are (B, 1, H, W) or (B, H, W). The mask alone decides how far truth counts.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from ppd_core.evaluation.metrics import MIN_DEPTH_M, counted_mask, fit_affine_log
+from ppd_core.evaluation.counting import checked_counts
+from ppd_core.evaluation.metrics import MIN_DEPTH_M
 
 RANSAC_TRIALS = 1000
+RANSAC_CONFIDENCE = 0.99
+"""Trials end when a line through two inliers has been among them with this probability."""
 _TRIALS_AT_ONCE = 50
+_RESIDUALS_AT_ONCE = 1 << 24  # 128 MiB of float64
+
+
+def align_median_ratio(
+    predicted_depth: Tensor, metric_depth: Tensor, valid_mask: Tensor
+) -> Tensor:
+    """Depth that is right but for a factor: the ratio of the two medians over the valid pixels.
+
+    Args:
+        predicted_depth: metres, or times any factor > 0.
+        metric_depth: alike, truth in metres.
+        valid_mask: alike, bool.
+
+    Returns:
+        The shape of `predicted_depth`, float32 metres >= 1 mm.
+
+    Raises:
+        ValueError: the median of a prediction is not > 0, the shapes differ, or an image has
+            nothing to be measured against.
+
+    Source: Zhou et al., "Unsupervised Learning of Depth and Ego-Motion from Video", CVPR 2017.
+    """
+    is_counted = checked_counts(predicted_depth, metric_depth, valid_mask, math.inf)
+    aligned = torch.empty_like(predicted_depth, dtype=torch.float32)
+    for index, counts in enumerate(is_counted):
+        median = predicted_depth[index][counts].double().median()
+        if not median > 0:
+            raise ValueError(f"the median of the predicted depth is {median.item():g}, not > 0")
+        ratio = metric_depth[index][counts].double().median() / median
+        aligned[index] = (ratio * predicted_depth[index].double()).clamp(min=MIN_DEPTH_M).float()
+    return aligned
 
 
 def align_ransac_log(
@@ -28,12 +63,14 @@ def align_ransac_log(
     Of lines through two pixels that with the most inliers wins; inliers are within the median
     absolute deviation of log(1 + z). The result is the least squares line through its inliers.
     Where that would have a <= 0, relative depth is scaled to the truth's mean in log space.
+    Trials end, after every 50, when the best line's inliers say that 99 % of such draws would
+    have met it: as in the regressor that the published code calls, which ends after each.
 
     Args:
         relative_depth: small = near.
         metric_depth: alike, truth in metres.
         valid_mask: alike, bool.
-        trials: lines that are tried.
+        trials: lines that are tried at most.
         generator: draws them, on the CPU; default seeded with 0.
 
     Returns:
@@ -44,11 +81,10 @@ def align_ransac_log(
 
     Source: the evaluation of PPD, arXiv 2510.07316; Fischler and Bolles, CACM 24(6), 1981.
     """
-    fit_affine_log(relative_depth, metric_depth, valid_mask)  # the checks
+    is_counted_in = checked_counts(relative_depth, metric_depth, valid_mask, math.inf)
     generator = generator or torch.Generator().manual_seed(0)
     aligned = torch.empty_like(relative_depth, dtype=torch.float32)
-    for index in range(len(relative_depth)):
-        is_counted = counted_mask(metric_depth[index], valid_mask[index])
+    for index, is_counted in enumerate(is_counted_in):
         d = relative_depth[index][is_counted].double()
         z = metric_depth[index][is_counted].double()
         y = z.log1p()
@@ -86,10 +122,9 @@ def align_least_squares(
     """
     if space not in ("depth", "disparity"):
         raise ValueError(f"space must be depth or disparity, got {space!r}")
-    fit_affine_log(relative_depth, metric_depth, valid_mask)  # the checks
+    is_counted_in = checked_counts(relative_depth, metric_depth, valid_mask, math.inf)
     aligned = torch.empty_like(relative_depth, dtype=torch.float32)
-    for index in range(len(relative_depth)):
-        is_counted = counted_mask(metric_depth[index], valid_mask[index])
+    for index, is_counted in enumerate(is_counted_in):
         z = metric_depth[index][is_counted].double()
         target = z if space == "depth" else 1 / z
         scale, shift = _line(relative_depth[index][is_counted].double(), target)
@@ -111,11 +146,25 @@ def _ransac_inliers(d: Tensor, y: Tensor, trials: int, generator: torch.Generato
         (d_one, d_other), (y_one, y_other) = d[pairs], y[pairs]
         slopes = (y_other - y_one) / (d_other - d_one)  # not finite: no inliers
         offsets = y_one - slopes * d_one
-        is_inlier = (y - slopes[:, None] * d - offsets[:, None]).abs() <= limit
-        inliers, index = is_inlier.sum(dim=1).max(dim=0)
-        if int(inliers) > most:
-            best, most = is_inlier[index], int(inliers)
+        lines_at_once = max(1, _RESIDUALS_AT_ONCE // len(d))
+        for slope, offset in zip(
+            slopes.split(lines_at_once), offsets.split(lines_at_once), strict=True
+        ):
+            is_inlier = (y - slope[:, None] * d - offset[:, None]).abs() <= limit
+            inliers, index = is_inlier.sum(dim=1).max(dim=0)
+            if int(inliers) > most:
+                best, most = is_inlier[index], int(inliers)
+        if first + count >= _trials_needed(most / len(d)):
+            break
     return best
+
+
+def _trials_needed(inlier_ratio: float) -> float:
+    """How many pairs are drawn until, with our confidence, one is of inliers alone."""
+    is_pair = inlier_ratio**2
+    if is_pair >= 1 or is_pair <= 0:
+        return 0.0 if is_pair >= 1 else math.inf
+    return math.log(1 - RANSAC_CONFIDENCE) / math.log(1 - is_pair)
 
 
 def _line(d: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
