@@ -65,7 +65,8 @@ def draw(
     truth = np.where(valid_mask, truth, np.float32(np.nan))
     colored = _in_one_scale(truth, predicted)
     window = _busiest_window(truth, valid_mask)
-    framed, sides = image, (None, None)
+    framed = image
+    sides: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
     if window is not None and intrinsics is not None:
         framed = _framed(image, window)
         sides = _sides(image, truth, predicted, intrinsics, window)
@@ -138,7 +139,7 @@ def _framed(image: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
     import cv2
 
     rows, columns = window
-    framed, thick = image.copy(), max(1, round(image.shape[1] / 320))
+    framed, thick = image.copy(), max(1, round(image.shape[1] / 200))
     corners = (columns.start, rows.start), (columns.stop - 1, rows.stop - 1)
     cv2.rectangle(framed, *corners, (0, 0, 0), 3 * thick)
     cv2.rectangle(framed, *corners, (255, 255, 255), thick)
