@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from ppd_core.atomic_file import atomic_write
+
 RECORDS_FOLDER = "records"
 _DIGEST_LENGTH = 12
 
@@ -109,6 +111,8 @@ def _number(value: float | None) -> float:
 class RecordFile:
     """The file that one process appends to; use it as a context.
 
+    What failed in an earlier run is dropped, to be tried again.
+
     Args:
         output: the folder of the evaluation.
         key: of all records in the file.
@@ -126,7 +130,7 @@ class RecordFile:
     def __enter__(self) -> RecordFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _drop_cut_line(self.path)
+            _keep_measured(self.path)
             is_new = not self.path.exists() or self.path.stat().st_size == 0
             self._stream = self.path.open("a", encoding="utf-8")
         except OSError as error:
@@ -199,8 +203,17 @@ def _whole_lines(path: Path) -> list[str]:
     return text[: text.rfind(b"\n") + 1].decode(errors="replace").splitlines()
 
 
-def _drop_cut_line(path: Path) -> None:
+def _keep_measured(path: Path) -> None:
+    """Drop a line that was cut off, and failures: what could not be read may be there now."""
     if not path.exists():
         return
-    with path.open("r+b") as stream:
-        stream.truncate(stream.read().rfind(b"\n") + 1)
+    kept = [line for line in _whole_lines(path) if not _is_failure(line)]
+    with atomic_write(path) as stream:
+        stream.write("".join(line + "\n" for line in kept).encode())
+
+
+def _is_failure(line: str) -> bool:
+    try:
+        return Record.from_line(line).failure is not None
+    except ValueError:
+        return False  # the head, or what `read_records` will complain of

@@ -98,8 +98,15 @@ def test_the_records_of_all_processes_are_read(tmp_path: Path):
 def test_an_image_that_failed_once_and_was_measured_later_is_measured(tmp_path: Path):
     write(tmp_path, Record("a", failure="unreadable"), Record("a", {"absrel": 1.0}))
     assert read_records(tmp_path, KEY)["a"].failure is None
-    write(tmp_path, Record("a", failure="unreadable"))
+    write(tmp_path, Record("a", failure="unreadable"), rank=1, world=2)
     assert read_records(tmp_path, KEY)["a"].failure is None
+
+
+def test_failures_are_dropped_when_a_run_goes_on(tmp_path: Path):
+    write(tmp_path, Record("a", failure="unreadable"), Record("b", {"absrel": 1.0}))
+    assert set(read_records(tmp_path, KEY)) == {"a", "b"}
+    write(tmp_path)
+    assert set(read_records(tmp_path, KEY)) == {"b"}
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
