@@ -31,7 +31,7 @@ def weights_digest(model: Any) -> str:
             digest.update(f"{name}.{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
             # As bytes: numpy knows no bfloat16.
             flat = tensor.detach().contiguous().cpu().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy())
+            digest.update(flat.view(torch.uint8).numpy().data)
     return NO_WEIGHTS if is_empty else f"sha256:{digest.hexdigest()[:_LENGTH]}"
 
 
