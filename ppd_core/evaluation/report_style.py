@@ -30,7 +30,7 @@ p { margin: .25rem 0 .75rem; max-width: 46rem; }
 }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .125rem 1rem; margin: 0; }
 dl.facts dt { color: var(--soft); }
-dl.facts dd { margin: 0; }
+dl.facts dd { margin: 0; white-space: pre-line; }
 code { font: .8125rem/1.5 ui-monospace, monospace; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .375rem .5rem; text-align: right; border-bottom: 1px solid var(--faint); }
@@ -75,6 +75,7 @@ ul.failures { background: var(--warn-back); border-radius: .5rem; margin: .5rem 
   td { display: flex; justify-content: space-between; gap: 1rem; border: 0;
     padding: .125rem .25rem; text-align: right; }
   td::before { content: attr(data-title); color: var(--soft); text-align: left; }
+  td.word { text-align: right; }
   tbody th.word { border: 0; padding: .125rem .25rem; }
 }
 @media print { details { display: block; } .card { break-inside: avoid; } }
