@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ppd_core.device import resolve_device
-from ppd_core.evaluation.baselines.cards import MODELS, ModelCard, own_card
+from ppd_core.evaluation.baselines.cards import MODELS, TWIN_SUFFIX, ModelCard, own_card
 from ppd_core.evaluation.baselines.library import ModelOptions
 from ppd_core.evaluation.baselines.lotus import open_lotus
 from ppd_core.evaluation.baselines.marigold import open_marigold
@@ -34,6 +34,16 @@ _FAMILIES: Mapping[str, Callable[[ModelCard, ModelOptions], Model]] = {
 }
 
 
+_WITH_STEPS = ("own", "marigold")
+
+
+def takes_steps(name_or_path: str | Path) -> bool:
+    """Whether `num_steps` means something to a model; a path is one of ours."""
+    name = str(name_or_path)
+    card = MODELS.get(name)
+    return card is None or (card.family in _WITH_STEPS and not name.endswith(TWIN_SUFFIX))
+
+
 def open_model(
     name_or_path: str | Path,
     device: str | torch.device | None = None,
@@ -45,6 +55,7 @@ def open_model(
     num_steps: int | None = None,
     ensemble_size: int | None = None,
     processing_area: int | None = None,
+    backend: str | None = None,
     seed: int = 0,
 ) -> Model:
     """Open a model by its name in `MODELS`, or a checkpoint of ours by its path.
@@ -54,8 +65,8 @@ def open_model(
     Args:
         name_or_path: a key of `MODELS`, or a file that `DepthPipeline.save_pretrained` wrote.
         device: default as in `DepthPipeline.from_pretrained`.
-        dtype, download, repo, weights_dir, num_steps, ensemble_size, processing_area, seed: see
-            `ModelOptions`; nothing is downloaded unless `download` says so.
+        dtype, download, repo, weights_dir, num_steps, ensemble_size, processing_area, backend,
+            seed: see `ModelOptions`; nothing is downloaded unless `download` says so.
 
     Raises:
         ValueError: there is no such model, or it has no use for an option that is given.
@@ -80,6 +91,9 @@ def open_model(
         num_steps=num_steps,
         ensemble_size=ensemble_size,
         processing_area=processing_area,
+        backend=backend,
         seed=seed,
     )
+    if card.family != "own":
+        options.refuse(card.name, "backend")
     return _FAMILIES[card.family](card, options)

@@ -32,6 +32,7 @@ class ModelOptions:
         num_steps: network evaluations of a diffusion model.
         ensemble_size: predictions that are made one of; of Marigold alone.
         processing_area: pixels at model size, of our own pipelines alone.
+        backend: how the networks are run, of our own pipelines alone.
         seed: of all noise.
     """
 
@@ -43,6 +44,7 @@ class ModelOptions:
     num_steps: int | None = None
     ensemble_size: int | None = None
     processing_area: int | None = None
+    backend: str | None = None
     seed: int = 0
 
     def refuse(self, name: str, *unused: str) -> None:

@@ -45,6 +45,17 @@ class PipelineModel:
         self._pipeline = pipeline
         self._num_steps, self._processing_area = num_steps, processing_area
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a figure depends on beside the weights."""
+        config = self._pipeline.config
+        return {
+            "steps": str(self._num_steps or config.sampler.num_steps),
+            "area": f"{self._processing_area or config.preprocess.processing_area} px",
+            "dtype": str(self._pipeline.dtype).removeprefix("torch."),
+            "backend": self._pipeline.backend.name,
+        }
+
     def __call__(self, image: np.ndarray, *, intrinsics: Intrinsics | None = None) -> Prediction:
         """See `DepthModel`. The sampler has no use for intrinsics."""
         result = self._pipeline(
@@ -70,6 +81,13 @@ class TwinModel:
         self.space = card.space
         self.licence = card.licence_text
         self._pipeline = pipeline
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a figure depends on beside the weights."""
+        area = self._pipeline.config.preprocess.processing_area
+        dtype = str(self._pipeline.dtype).removeprefix("torch.")
+        return {"area": f"{area} px", "dtype": dtype}
 
     def __call__(self, image: np.ndarray, *, intrinsics: Intrinsics | None = None) -> Prediction:
         """See `DepthModel`."""
@@ -114,6 +132,7 @@ def open_own(card: ModelCard, options: ModelOptions) -> PipelineModel | TwinMode
             name,
             device=options.device,
             dtype=options.dtype,
+            backend=options.backend,
             weights_dir=options.weights_dir,
             download=options.download,
         )

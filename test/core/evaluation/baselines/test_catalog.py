@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ppd_core.evaluation.baselines import MODELS, open_model
+from ppd_core.evaluation.baselines import MODELS, open_model, takes_steps
 from ppd_core.evaluation.baselines.catalog import _FAMILIES
 from ppd_core.evaluation.baselines.library import require
 from ppd_core.evaluation.model import SPACES, ModelError
@@ -60,3 +60,22 @@ def test_the_list_of_models_is_had_without_their_libraries():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert out.stdout.split() == [str(len(MODELS))]
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if not takes_steps(name)])
+def test_a_model_that_takes_no_steps_refuses_them(name: str):
+    with pytest.raises((ValueError, ModelError), match=r"has no num_steps|needs"):
+        open_model(name, "cpu", num_steps=1)
+
+
+def test_ours_take_steps_and_a_backend_and_rivals_no_backend():
+    assert all(map(takes_steps, ("nano", "ppd-da2", "runs/last.safetensors", "marigold")))
+    assert not takes_steps("nano-twin")
+    assert open_model("nano", "cpu", num_steps=1, backend="eager").settings == {
+        "steps": "1",
+        "area": "12288 px",
+        "dtype": "float32",
+        "backend": "eager",
+    }
+    with pytest.raises(ValueError, match="depth-pro has no backend"):
+        open_model("depth-pro", "cpu", backend="eager")
