@@ -91,11 +91,18 @@ def edge_pixels(
     near_edge = near_edge_mask(truth, valid, radius_px=radius_px)
     true_log = torch.where(valid, truth.log(), torch.nan)
     predicted_log = predicted_depth.reshape(truth.shape).to(truth.dtype).log()
-    level = true_log + _surface_error(
-        predicted_log - true_log, true_log, valid & ~near_edge, reach_px=2 * radius_px + 2
+    # Edges are a small part of an image: all that follows is of the pixels around them alone.
+    around_edge = dilate(near_edge, radius_px)
+    level = torch.full_like(true_log, torch.nan)
+    level[around_edge] = true_log[around_edge] + _surface_error(
+        predicted_log - true_log,
+        true_log,
+        valid & ~near_edge,
+        around_edge,
+        reach_px=2 * radius_px + 2,
     )
 
-    window = _Window.around(predicted_log, true_log, level, radius_px)
+    window = _Window.around(near_edge, predicted_log, true_log, level, radius_px)
     true_jump = window.far_truth - window.near_truth
     level_jump = window.far_level - window.near_level
     is_resolved = level_jump >= RESOLVED * true_jump
@@ -104,7 +111,9 @@ def edge_pixels(
         window.level_distance <= TOLERANCE * level_jump,
         window.truth_distance <= TOLERANCE * true_jump,
     )
-    return EdgePixels(near_edge, near_edge & ~is_on_surface, near_edge & ~is_resolved)
+    return EdgePixels(
+        near_edge, _marked(near_edge, ~is_on_surface), _marked(near_edge, ~is_resolved)
+    )
 
 
 def flying_pixel_share(
@@ -185,19 +194,27 @@ def _planes(
     return truth, counted_mask(truth, valid)
 
 
-def _surface_error(error: Tensor, true_log: Tensor, is_inside: Tensor, reach_px: int) -> Tensor:
-    """Each pixel's mean error over the inside of its surface; (B, H, W)."""
+def _marked(mask: Tensor, marks: Tensor) -> Tensor:
+    """The pixels of a mask that are marked; marks are (N,), one for each of its pixels."""
+    return torch.zeros_like(mask).masked_scatter_(mask, marks)
+
+
+def _surface_error(
+    error: Tensor, true_log: Tensor, is_inside: Tensor, chosen: Tensor, reach_px: int
+) -> Tensor:
+    """The chosen pixels' mean error over the inside of their surface; (N,)."""
     is_inside = is_inside & torch.isfinite(error)
     error = error.masked_fill(~is_inside, 0)
-    totals = error.new_zeros(4, *error.shape)  # sum and count on the surface, and of any surface
-    shifted = zip(
-        _shifts(error, reach_px, 0.0),
-        _shifts(is_inside.to(error.dtype), reach_px, 0.0),
-        _shifts(true_log, reach_px, torch.nan),
+    own_truth = true_log[chosen]
+    totals = own_truth.new_zeros(4, len(own_truth))  # sum, count on the surface; of any surface
+    around = zip(
+        _around(error, chosen, reach_px, 0.0),
+        _around(is_inside.to(error.dtype), chosen, reach_px, 0.0),
+        _around(true_log, chosen, reach_px, torch.nan),
         strict=True,
     )
-    for one_error, weight, one_truth in shifted:
-        is_same = (one_truth - true_log).abs() < math.log(EDGE_RATIO) / 2
+    for one_error, weight, one_truth in around:
+        is_same = (one_truth - own_truth).abs() < math.log(EDGE_RATIO) / 2
         totals[0].addcmul_(one_error, is_same)
         totals[1].addcmul_(weight, is_same)
         totals[2] += one_error
@@ -208,7 +225,7 @@ def _surface_error(error: Tensor, true_log: Tensor, is_inside: Tensor, reach_px:
 
 @dataclass(frozen=True, eq=False)
 class _Window:
-    """What surrounds each pixel: the two ends of the truth, and distances to the nearest depth."""
+    """What surrounds each chosen pixel, (N,): the two ends of the truth, the nearest depths."""
 
     near_truth: Tensor
     far_truth: Tensor
@@ -219,22 +236,23 @@ class _Window:
 
     @classmethod
     def around(
-        cls, predicted_log: Tensor, true_log: Tensor, level: Tensor, radius_px: int
+        cls, chosen: Tensor, predicted_log: Tensor, true_log: Tensor, level: Tensor, radius_px: int
     ) -> _Window:
-        near, far = torch.full_like(true_log, torch.inf), torch.full_like(true_log, -torch.inf)
-        near_level, far_level = torch.zeros_like(level), torch.zeros_like(level)
+        own_log = predicted_log[chosen]
+        near, far = torch.full_like(own_log, torch.inf), torch.full_like(own_log, -torch.inf)
+        near_level, far_level = torch.zeros_like(own_log), torch.zeros_like(own_log)
         truth_distance, level_distance = torch.full_like(near, torch.inf), near.clone()
         for truth, one_level in zip(
-            _shifts(true_log, radius_px, torch.nan),
-            _shifts(level, radius_px, torch.nan),
+            _around(true_log, chosen, radius_px, torch.nan),
+            _around(level, chosen, radius_px, torch.nan),
             strict=True,
         ):
             is_nearer, is_farther = truth < near, truth > far
             near, near_level = _take(is_nearer, truth, near, one_level, near_level)
             far, far_level = _take(is_farther, truth, far, one_level, far_level)
             # fmin: a window's invalid pixels are NaN, and no distance to them is one.
-            truth_distance = torch.fmin(truth_distance, (predicted_log - truth).abs())
-            level_distance = torch.fmin(level_distance, (predicted_log - one_level).abs())
+            truth_distance = torch.fmin(truth_distance, (own_log - truth).abs())
+            level_distance = torch.fmin(level_distance, (own_log - one_level).abs())
         return cls(near, far, near_level, far_level, truth_distance, level_distance)
 
 
@@ -244,13 +262,19 @@ def _take(
     return torch.where(is_taken, truth, old_truth), torch.where(is_taken, level, old_level)
 
 
-def _shifts(planes: Tensor, reach_px: int, fill: float) -> Iterator[Tensor]:
-    """The (B, H, W) planes moved by every offset up to the reach; what comes in is `fill`."""
-    height, width = planes.shape[-2:]
+def _around(planes: Tensor, chosen: Tensor, reach_px: int, fill: float) -> Iterator[Tensor]:
+    """Of (B, H, W) planes, what lies beside the N chosen pixels, by every offset up to the reach.
+
+    Each is (N,); beyond the image is `fill`.
+    """
     padded = F.pad(planes, (reach_px,) * 4, value=fill)
+    image, row, column = chosen.nonzero(as_tuple=True)
+    height, width = padded.shape[-2:]
+    corner = (image * height + row) * width + column
+    flat = padded.reshape(-1)
     for top in range(2 * reach_px + 1):
         for left in range(2 * reach_px + 1):
-            yield padded[:, top : top + height, left : left + width]
+            yield flat[corner + (top * width + left)]
 
 
 def _mean_nearest(points: Tensor, others: Tensor) -> float:
