@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ppd_core.data.eval_samples import EvalSample, SampleError
 from ppd_core.evaluation.canny_cloud import CLOUD_METRICS
+from ppd_core.evaluation.edge_cloud import edge_shares
 from ppd_core.evaluation.failures import ImageFailure
 from ppd_core.evaluation.metrics import METRICS, counted_mask
 from ppd_core.evaluation.model import DepthModel, Oracle, Prediction, SensorModel, predict
@@ -106,7 +107,12 @@ def measure(
         intrinsics: with them, the clouds' metrics, too.
     """
     planes = predicted[None], truth[None], valid_mask[None]
-    figures = {name: float(metric.function(*planes)) for name, metric in METRICS.items()}
+    # Found together: what takes long is to find the pixels.
+    found = {name: float(value) for name, value in edge_shares(*planes).items()}
+    figures = {
+        name: found[name] if name in found else float(metric.function(*planes))
+        for name, metric in METRICS.items()
+    }
     if intrinsics is not None:
         for name, cloud in CLOUD_METRICS.items():
             figures[name] = float(cloud.function(*planes, intrinsics))

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ppd_core import Intrinsics
+from ppd_core.evaluation import edge_cloud
 from ppd_core.evaluation.edge_cloud import edge_chamfer, edge_pixels, near_edge_mask
 from ppd_core.geometry.camera import ray_table
 
@@ -193,3 +194,15 @@ def test_wrong_arguments_are_refused(step, valid):
         edge_pixels(step, step[0], valid)
     with pytest.raises(ValueError, match="radius_px must be >= 1, got 0"):
         edge_pixels(step, step, valid, radius_px=0)
+
+
+def test_without_scipy_the_chamfer_distance_is_the_same(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    depth = torch.full((24, 32), 3.0)
+    depth[6:16, 8:20] = 1.0
+    predicted = depth * (1 + 0.05 * torch.randn(depth.shape, generator=generator))
+    arguments = (predicted, depth, torch.ones_like(depth, dtype=torch.bool))
+    camera = Intrinsics.from_fov(32, 24, 60)
+    with_tree = edge_chamfer(*arguments, camera)
+    monkeypatch.setattr(edge_cloud, "_tree_builder", lambda: None)
+    assert with_tree == pytest.approx(edge_chamfer(*arguments, camera), rel=1e-5) != 0

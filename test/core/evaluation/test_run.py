@@ -12,7 +12,9 @@ import torch
 
 from ppd_core.data.eval_samples import EvalSample, EvalSet, SampleError
 from ppd_core.evaluation import run
-from ppd_core.evaluation.measure import AnyModel
+from ppd_core.evaluation.canny_cloud import CLOUD_METRICS
+from ppd_core.evaluation.measure import AnyModel, measure
+from ppd_core.evaluation.metrics import METRICS
 from ppd_core.evaluation.model import Prediction
 from ppd_core.evaluation.protocols import PROTOCOLS
 from ppd_core.evaluation.ranks import Ranks
@@ -255,3 +257,16 @@ def test_nan_is_never_a_figure_of_a_measured_image(tmp_path: Path, fakes: Simple
     for record in row.measured:
         assert math.isfinite(record.figures["absrel"])
     assert torch.isfinite(torch.tensor(list(row.means.values()))).all()
+
+
+def test_figures_are_those_of_the_registries(fakes: SimpleNamespace):
+    one = fakes.sample(2)
+    truth, valid_mask = torch.from_numpy(one.depth), torch.from_numpy(one.valid_mask)
+    predicted = truth + 0.3 * (truth - truth.roll(1, 1)).abs()
+    planes = predicted[None], truth[None], valid_mask[None]
+    figures = measure(predicted, truth, valid_mask, one.intrinsics)
+    assert list(figures) == [*METRICS, *CLOUD_METRICS]
+    assert figures["flying"] > 0
+    for name, metric in METRICS.items():
+        assert figures[name] == float(metric.function(*planes)), name
+    assert list(measure(predicted, truth, valid_mask, None)) == list(METRICS)
