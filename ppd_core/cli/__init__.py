@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ppd_core.cli import bench, depth, export, sim, train, weights
+from ppd_core.cli import eval as evaluation
 from ppd_core.version import __version__
 
 INTERRUPTED = 130
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     modules = {
         "bench": bench,
         "depth": depth,
+        "eval": evaluation,
         "export": export,
         "sim": sim,
         "train": train,

@@ -1,0 +1,167 @@
+"""Images, depth and calibration from the messages of a recording, without any ROS.
+
+`rosbags` reads the recording and gives plain objects; names of fields are those of ROS 2, and of
+ROS 1 where they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ppd_core.types import DISTORTION_COEFFICIENTS, Intrinsics
+
+_DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
+_COMPRESSED_DEPTH_HEADER = 12
+"""Bytes before the PNG of compressedDepth: a format and two numbers that 16UC1 has no use for."""
+
+
+def stamp_ns(message: Any) -> int:
+    """Of the header, nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+
+
+def message_to_rgb(message: Any) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an Image or a CompressedImage.
+
+    Raises:
+        ValueError: it cannot be read.
+        ImportError: rosbags-image is not installed.
+    """
+    if hasattr(message, "format"):
+        return cv2.cvtColor(_decoded(message.data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    from rosbags.image import ImageError, image_to_cvimage
+
+    # Its annotations name its own message class; all it reads are the attributes.
+    convert: Callable[[Any, str], np.ndarray] = image_to_cvimage
+    rows = _rows(message)
+    pixel_step = _pixel_step(message)
+    data = np.ascontiguousarray(rows[:, : message.width * pixel_step]).reshape(-1)
+    unpadded = _Image(message.encoding, message.height, message.width, bool(message.is_bigendian))
+    unpadded.data = data
+    try:
+        return np.ascontiguousarray(convert(unpadded, "rgb8"))
+    except (ImageError, TypeError, cv2.error) as error:
+        raise ValueError(
+            f"cannot read an image of encoding {message.encoding}: {error}"
+        ) from error
+
+
+def message_to_depth(message: Any) -> np.ndarray:
+    """(H, W) float32, metres, NaN = none, of a depth Image or compressedDepth of 16UC1.
+
+    Raises:
+        ValueError: another encoding, or size and data do not agree.
+
+    Source: REP 118 (depth images).
+    """
+    if hasattr(message, "format"):
+        if "16UC1" not in message.format:
+            raise ValueError(f"compressed depth must be of 16UC1, got {message.format!r}")
+        data = np.frombuffer(message.data, np.uint8)[_COMPRESSED_DEPTH_HEADER:]
+        return _metres(_decoded(data, cv2.IMREAD_UNCHANGED))
+    if message.encoding not in _DEPTH_TYPES:
+        known = ", ".join(_DEPTH_TYPES)
+        raise ValueError(f"depth encoding must be one of {known}, got {message.encoding!r}")
+    kind = np.dtype((">" if message.is_bigendian else "<") + _DEPTH_TYPES[message.encoding])
+    wide = message.width * kind.itemsize
+    values = np.ascontiguousarray(_rows(message)[:, :wide]).view(kind)
+    return _metres(values.astype(kind.newbyteorder("=")))
+
+
+def message_to_intrinsics(message: Any, width: int, height: int) -> Intrinsics | None:
+    """The camera of a whole image from its CameraInfo, or None where that does not say.
+
+    None, too, for a calibration with binning or a region of interest, and for an image of another
+    shape than the camera's: measures of clouds are then left out.
+
+    Source: comments of sensor_msgs/CameraInfo.
+    """
+    k = np.reshape(getattr(message, "k", getattr(message, "K", np.zeros(9))), (3, 3))
+    roi = message.roi
+    is_partial = max(message.binning_x, message.binning_y) > 1 or roi.width or roi.height
+    sizes = int(message.width), int(message.height)
+    if not k[0, 0] or is_partial or min(sizes) < 1:
+        return None
+    if abs(width * sizes[1] - height * sizes[0]) > max(sizes):
+        return None
+    distortion = tuple(float(one) for one in getattr(message, "d", getattr(message, "D", ())))
+    model = message.distortion_model if message.distortion_model in DISTORTION_COEFFICIENTS else ""
+    is_distorted = any(distortion) or (model == "equidistant" and bool(distortion))
+    try:
+        camera = Intrinsics(
+            *sizes,
+            fx=float(k[0, 0]),
+            fy=float(k[1, 1]),
+            cx=float(k[0, 2]),
+            cy=float(k[1, 2]),
+            distortion_model=model if is_distorted else "",
+            distortion=distortion if is_distorted else (),
+        )
+    except ValueError:
+        return None
+    return camera if sizes == (width, height) else camera.resized(width, height)
+
+
+class _Image:
+    """What `rosbags.image` reads of an Image; it knows nothing of padded rows."""
+
+    def __init__(self, encoding: str, height: int, width: int, is_bigendian: bool) -> None:
+        self.encoding, self.height, self.width = encoding, height, width
+        self.is_bigendian = is_bigendian
+        self.data = np.zeros(0, np.uint8)
+
+
+def _rows(message: Any) -> np.ndarray:
+    """(H, step) uint8."""
+    height, step = int(message.height), int(message.step)
+    data = np.frombuffer(message.data, np.uint8)
+    if height < 1 or message.width < 1 or step < 1 or len(data) < height * step:
+        raise ValueError(
+            f"image of {message.width} x {height} with rows of {step} bytes must have "
+            f"{height * step} bytes, got {len(data)}"
+        )
+    return data[: height * step].reshape(height, step)
+
+
+def _pixel_step(message: Any) -> int:
+    """Bytes a pixel."""
+    from rosbags.image import ImageError
+    from rosbags.image.image import to_cvtype
+
+    try:
+        bits, _, _, channels = to_cvtype(message.encoding)
+    except ImageError as error:
+        raise ValueError(f"image encoding {message.encoding!r} is not known") from error
+    pixel_step = bits // 8 * channels
+    if message.width * pixel_step > message.step:
+        raise ValueError(
+            f"rows of {message.width} pixels of {message.encoding} must have "
+            f"{message.width * pixel_step} bytes at least, got {message.step}"
+        )
+    return pixel_step
+
+
+def _decoded(data: Any, mode: int) -> np.ndarray:
+    array = np.frombuffer(data, np.uint8)
+    # OpenCV refuses an empty buffer with an error of its own.
+    pixels = cv2.imdecode(array, mode) if len(array) else None
+    if pixels is None:
+        raise ValueError("a compressed image cannot be decoded")
+    return pixels
+
+
+def _metres(values: np.ndarray) -> np.ndarray:
+    if values.ndim != 2:
+        raise ValueError(f"depth must have one channel, got {values.shape}")
+    metres = values.astype(np.float32)
+    if values.dtype == np.uint16:
+        metres /= 1000
+    elif values.dtype.kind != "f":
+        raise ValueError(f"depth must be 16-bit or floating point, got {values.dtype}")
+    metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
+    return metres
