@@ -74,6 +74,7 @@ KEY_OF = {
 WITHOUT_KEY = {
     "safetensors": "timm requires it",
     "torch_tensorrt": "asked for by name alone, and not on every machine",
+    "vggt": "its authors' own package, on no index",
     "rosbags": "stands in for cv_bridge where there is none",
     # Simulator and training, which a robot does not need.
     **dict.fromkeys(
