@@ -74,8 +74,8 @@ KEY_OF = {
 WITHOUT_KEY = {
     "safetensors": "timm requires it",
     "torch_tensorrt": "asked for by name alone, and not on every machine",
-    "vggt": "its authors' own package, on no index",
-    "rosbags": "stands in for cv_bridge where there is none",
+    "rosbags": "stands in for cv_bridge where there is none; reads recordings for ppd eval",
+    "vggt": "a rival of ppd eval, on no index",
     # Simulator and training, which a robot does not need.
     **dict.fromkeys(
         ("mujoco", "webdataset", "accelerate", "h5py", "scipy", "tensorboard"), "optional"
