@@ -31,6 +31,8 @@ SHOWN_METRIC = "absrel"
 """What the histograms are of, and what makes an image best or worst."""
 _MAX_FAILURES = 200
 """Of a row; all are in the JSON file."""
+_OPEN_FAILURES = 10
+"""Of a row; a longer list is folded up, so that it does not hide what comes after it."""
 # The browser itself keeps the promise that nothing is fetched and nothing runs.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -172,6 +174,7 @@ def _failures(rows: Sequence[Row]) -> str:
         counts = "; ".join(
             f"{count} x {FAILURES[reason]}" for reason, count in row.failures.items()
         )
+        is_open = " open" if len(row.failed) <= _OPEN_FAILURES else ""
         items = [
             f"<li><code>{escape(one.name)}</code> {escape(one.detail)}</li>"
             for one in row.failed[:_MAX_FAILURES]
@@ -182,8 +185,8 @@ def _failures(rows: Sequence[Row]) -> str:
             f'<h3 class="warn">* {len(row.failed)} of {len(row.records)} images failed: '
             f"{escape(row.key.model)} by {escape(row.key.protocol)}</h3>"
             f"<p>{escape(counts)}</p>"
-            f'<details open><summary>Which</summary><ul class="failures">{"".join(items)}</ul>'
-            "</details>"
+            f"<details{is_open}><summary>Which</summary>"
+            f'<ul class="failures">{"".join(items)}</ul></details>'
         )
     return "".join(parts)
 
@@ -192,11 +195,15 @@ def _histograms(rows: Sequence[Row]) -> str:
     bins = Bins.of([row.values(SHOWN_METRIC) for row in rows])
     cards = []
     for row in rows:
+        if not row.values(SHOWN_METRIC):
+            continue
         label = f"{row.key.model}, {row.key.protocol}"
         drawn = histogram_svg(
             row.values(SHOWN_METRIC), bins, f"{title(SHOWN_METRIC)} of {label}, by image"
         )
         cards.append(f'<div class="card"><div class="soft">{escape(label)}</div>{drawn}</div>')
+    if not cards:
+        return ""
     return (
         f"<h3>{title(SHOWN_METRIC)}, images by size of error</h3>"
         f'<div class="grid">{"".join(cards)}</div>'

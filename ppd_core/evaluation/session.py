@@ -189,4 +189,6 @@ def _provenance(row: Row) -> str:
 
 def _protocol_notes(rows: Sequence[Row]) -> list[str]:
     names = dict.fromkeys(row.key.protocol for row in rows)
-    return [f"Protocol {name}: {PROTOCOLS[name].summary}." for name in names]
+    return [
+        f"Fitted to the truth by protocol {name}: {PROTOCOLS[name].summary}." for name in names
+    ]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -89,6 +90,15 @@ def test_nothing_is_the_best_where_images_failed(rows: list[Row]):
     assert re.findall(r'class="best" data-title="AbsRel[^"]*">([\d.]+)', page_of(whole)) == [
         "0.2500"
     ]
+
+
+def test_a_row_without_any_figure_has_no_histogram_and_a_long_list_is_folded(rows: list[Row]):
+    failed = [replace(rows[0].failed[0], name=f"image {index}") for index in range(12)]
+    none = Row(rows[0].key, "MIT", failed)
+    page = as_html([Section("set", "", [none], [[]])], {})
+    assert "<svg" not in page and "images by size of error" not in page
+    assert page.count("<li>") == 12 and "<details open>" not in page
+    assert "<details open>" in as_html([Section("set", "", rows, [[], []])], {})
 
 
 def test_without_camera_there_are_no_clouds(rows: list[Row], example: Example):
