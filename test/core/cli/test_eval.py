@@ -124,6 +124,15 @@ def test_two_processes_make_the_table_of_one(scenes: Path, whole: Path, tmp_path
     assert told[1][0] == ""
 
 
+@pytest.mark.gpu
+def test_a_gpu_measures_what_a_cpu_measures(scenes: Path, whole: Path, tmp_path: Path):
+    alike = ["--device", "cuda", "--dtype", "float32", "--backend", "eager"]
+    assert main(words(scenes, tmp_path, *alike)) == 0
+    (found,), (wanted,) = table(tmp_path), table(whole)
+    for metric in ("absrel", "delta1", "flying", "edge_cloud_m", "edge_chamfer_m"):
+        assert float(found[metric]) == pytest.approx(float(wanted[metric]), rel=0.05), metric
+
+
 def test_each_number_of_steps_is_a_row(scenes: Path, tmp_path: Path):
     more = ["--model", "nano", "nano-twin", "--steps", "1", "2", "--limit", "1"]
     assert main(words(scenes, tmp_path, *more)) == 0
