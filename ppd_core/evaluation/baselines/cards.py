@@ -170,6 +170,14 @@ _CARDS = (
         hub_repo="prs-eth/marigold-depth-v1-1",
         resolution="the truth's own",
     ),
+    ModelCard(
+        name="sensor",
+        family="sensor",
+        space="metric",
+        licence="that of the data",
+        resolution="the image's own",
+        needs_sensor_depth=True,
+    ),
 )
 
 

@@ -14,6 +14,7 @@ from ppd_core.evaluation.baselines.lotus import open_lotus
 from ppd_core.evaluation.baselines.marigold import open_marigold
 from ppd_core.evaluation.baselines.moge2_depth import open_moge2
 from ppd_core.evaluation.baselines.own import open_own
+from ppd_core.evaluation.baselines.sensor import open_sensor
 from ppd_core.evaluation.baselines.transformers_models import open_transformers
 from ppd_core.evaluation.baselines.vae_oracle import open_vae_oracle
 from ppd_core.evaluation.baselines.vggt import open_vggt
@@ -31,6 +32,7 @@ _FAMILIES: Mapping[str, Callable[[ModelCard, ModelOptions], Model]] = {
     "moge-2": open_moge2,
     "vggt": open_vggt,
     "vae": open_vae_oracle,
+    "sensor": open_sensor,
 }
 
 
