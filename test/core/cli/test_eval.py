@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
@@ -26,6 +27,15 @@ from ppd_core.sim.scenes import HELD_OUT_SEEDS
 SCENES = 5
 TIMES = ("model_ms", "metrics_ms")
 DEADLINE_S = 120
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As the processes that are started: with more of them, sums are rounded otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

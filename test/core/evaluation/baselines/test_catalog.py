@@ -21,7 +21,7 @@ def test_each_model_has_an_adapter_a_space_and_terms():
         assert card.family in _FAMILIES
         assert card.space in SPACES
         assert card.resolution
-        assert (card.hub_repo is None) == (card.family == "own")
+        assert (card.hub_repo is None) == (card.family in ("own", "sensor"))
         is_free = set(card.licence.split(" + ")) <= FREE
         assert card.is_commercial_use_allowed == is_free, name
         assert ("non-commercial" in card.licence_text) != is_free
