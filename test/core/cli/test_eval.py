@@ -33,8 +33,10 @@ DEADLINE_S = 120
 def one_thread():
     """As the processes that are started: with more of them, sums are rounded otherwise."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)
+        yield
     torch.set_num_threads(before)
 
 
