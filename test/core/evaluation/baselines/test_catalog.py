@@ -12,7 +12,7 @@ from ppd_core.evaluation.baselines.catalog import _FAMILIES
 from ppd_core.evaluation.baselines.library import require
 from ppd_core.evaluation.model import SPACES, ModelError
 
-FREE = {"Apache-2.0", "MIT", "OpenRAIL++-M", "that of its checkpoint"}
+FREE = {"Apache-2.0", "MIT", "OpenRAIL++-M", "that of its checkpoint", "that of the data"}
 
 
 def test_each_model_has_an_adapter_a_space_and_terms():
