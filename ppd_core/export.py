@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ppd_core.backends.aoti import import_tensorrt, open_package
 from ppd_core.backends.package import FORMATS, SUFFIX, Host, PackageFacts, is_package, write_facts
+from ppd_core.cpp_compiler import require_cpp_compiler
 from ppd_core.flow import timestep_grid
 from ppd_core.networks import Networks, Schedule
 
@@ -231,15 +232,7 @@ def check_tools(device: torch.device, format: str) -> None:
         if device.type != "cuda":
             raise ValueError(f"format tensorrt needs a CUDA device, got {device}")
         import_tensorrt()
-    from torch._inductor.cpp_builder import get_cpp_compiler
-
-    try:
-        get_cpp_compiler()
-    except RuntimeError as error:
-        raise ValueError(
-            "export needs a C++ compiler, found none: install g++ (apt-get install g++), or name "
-            "another in $CXX"
-        ) from error
+    require_cpp_compiler("export")
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise ValueError("export for a CUDA device needs Triton: pip install triton")
 

@@ -109,9 +109,7 @@ class DepthPipeline:
             package = load_package(name_or_path, device, dtype, backend)
             facts = package.built
             return cls(facts.config, None, backend=package, is_trained=facts.is_trained)
-        device = resolve_device(device)
-        backend = resolve_backend(backend, device)
-        dtype = resolve_dtype(dtype, device, backend)
+        device, dtype, backend = _resolved(device, dtype, backend)
         loaded = load(name_or_path, device, dtype, weights_dir, download=download)
         return cls._of(loaded, backend)
 
@@ -126,9 +124,7 @@ class DepthPipeline:
         seed: int = 0,
     ) -> DepthPipeline:
         """Build a pipeline with random weights, the same for the same seed."""
-        device = resolve_device(device)
-        backend = resolve_backend(backend, device)
-        dtype = resolve_dtype(dtype, device, backend)
+        device, dtype, backend = _resolved(device, dtype, backend)
         return cls._of(build_random(config, device, dtype, seed), backend)
 
     @classmethod
@@ -392,6 +388,15 @@ class DepthPipeline:
                 "model that it was made of"
             )
         return self._networks
+
+
+def _resolved(
+    device: str | torch.device | None, dtype: torch.dtype | None, backend: str | None
+) -> tuple[torch.device, torch.dtype, str]:
+    """What was asked for, or the default of it, which depends on those before it."""
+    device = resolve_device(device)
+    backend = resolve_backend(backend, device)
+    return device, resolve_dtype(dtype, device, backend), backend
 
 
 def _of_each(features: MoGe2Features | None, count: int) -> list[MoGe2Features | None]:

@@ -38,19 +38,37 @@ class EagerBackend:
         clock: StageClock,
     ) -> Estimate:
         """See `Backend.estimate`."""
-        networks = self._networks
-        with clock.stage("preprocess"):
-            model = model_images(
-                images, processing_area, networks.device, networks.state_dtype, self._uploader
-            )
-        with clock.stage("prompt"):
-            semantics, features = networks.encode(model)
-        with clock.stage("sample"):
-            schedule = self._schedule(tuple(timesteps), *x_t.shape[-2:])
-            depth = networks.sample(model, semantics, x_t, schedule)
-        return Estimate(depth, features)
+        schedule = self._schedule(tuple(timesteps), *x_t.shape[-2:])
+        uploader = self._uploader
+        return in_stages(self._networks, images, processing_area, x_t, schedule, clock, uploader)
 
     def _make_schedule(self, timesteps: tuple[int, ...], height: int, width: int) -> Schedule:
         # Kept for others, who may not be in inference mode.
         with torch.inference_mode(False), torch.no_grad():
             return self._networks.schedule(timesteps, height, width)
+
+
+def in_stages(
+    networks: Networks,
+    images: Sequence[np.ndarray],
+    processing_area: int,
+    x_t: Tensor,
+    schedule: Schedule,
+    clock: StageClock,
+    uploader: Uploader | None = None,
+) -> Estimate:
+    """Preprocess, prompt and sample, each timed by itself.
+
+    Args:
+        schedule: of the times and of the size of `x_t`.
+        uploader: see `model_images`.
+        networks, images, processing_area, x_t, clock: see `Backend.estimate`.
+    """
+    with clock.stage("preprocess"):
+        device, dtype = networks.device, networks.state_dtype
+        model = model_images(images, processing_area, device, dtype, uploader)
+    with clock.stage("prompt"):
+        semantics, features = networks.encode(model)
+    with clock.stage("sample"):
+        depth = networks.sample(model, semantics, x_t, schedule)
+    return Estimate(depth, features)

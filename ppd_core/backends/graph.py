@@ -22,6 +22,7 @@ from ppd_core.backends.capture import Capture, CudaCapture
 from ppd_core.backends.programs import CapturedProgram, Program, WarmProgram
 from ppd_core.compile_cache import keep_compiled
 from ppd_core.config import FINE_PATCH_PX
+from ppd_core.cpp_compiler import require_cpp_compiler
 from ppd_core.device import StageClock
 from ppd_core.models.attention import fastest_kernel, kernels
 from ppd_core.models.layers import Attention
@@ -162,7 +163,7 @@ def compile_networks(networks: Networks) -> None:
         ValueError: there is no C++ compiler, which torch's needs on a CPU.
     """
     if networks.device.type == "cpu":
-        _require_cpp_compiler()
+        require_cpp_compiler("backend graph on the CPU")
     if is_small(networks):
         networks.denoise = torch.compile(networks.denoise, dynamic=False)
         if networks.prompt is not None:
@@ -185,15 +186,3 @@ def _are_alike(blocks: nn.ModuleList | nn.Sequential) -> bool:
     """Whether these are a transformer's blocks: many of one class, each with parts of its own."""
     kinds = {type(block) for block in blocks}
     return len(blocks) > 1 and len(kinds) == 1 and hasattr(blocks[0], "attn")
-
-
-def _require_cpp_compiler() -> None:
-    from torch._inductor.cpp_builder import get_cpp_compiler
-
-    try:
-        get_cpp_compiler()
-    except RuntimeError as error:
-        raise ValueError(
-            "backend graph needs a C++ compiler on the CPU, got none: install g++ "
-            "(Debian, Ubuntu: apt install g++), or use backend eager"
-        ) from error

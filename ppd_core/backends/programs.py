@@ -9,13 +9,13 @@ import numpy as np
 from torch import Tensor
 
 from ppd_core.backends.capture import Capture
+from ppd_core.backends.eager import in_stages
 from ppd_core.device import StageClock
 from ppd_core.device_resize import image_weights
 from ppd_core.models.moge2 import MoGe2Features
 from ppd_core.networks import Estimate, Networks, Schedule
 from ppd_core.preprocess import (
     is_shrinking,
-    model_images,
     model_images_of_pixels,
     runs_of_one_size,
 )
@@ -47,14 +47,7 @@ class WarmProgram:
 
     def run(self, images: Sequence[np.ndarray], x_t: Tensor, clock: StageClock) -> Estimate:
         """See `Program.run`."""
-        networks = self._networks
-        with clock.stage("preprocess"):
-            model = model_images(images, self._area, networks.device, networks.state_dtype)
-        with clock.stage("prompt"):
-            semantics, features = networks.encode(model)
-        with clock.stage("sample"):
-            depth = networks.sample(model, semantics, x_t, self._schedule)
-        return Estimate(depth, features)
+        return in_stages(self._networks, images, self._area, x_t, self._schedule, clock)
 
 
 class CapturedProgram:

@@ -17,7 +17,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppd_core.config import SpDitConfig
+from ppd_core.cpp_compiler import require_cpp_compiler
 from ppd_core.device_resize import axis_weights
+from ppd_core.export import check_tools
 from ppd_core.models.moge2 import MoGe2
 from ppd_core.models.semantics import DinoV2Prompt
 from ppd_core.models.sp_dit import SpDit
@@ -169,3 +171,21 @@ def fake_cuda() -> Callable[[], AbstractContextManager]:
         axis_weights.cache_clear()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def cpp_compiler() -> None:
+    """Skips, with what to install, where torch's compiler cannot work on the CPU."""
+    try:
+        require_cpp_compiler("this test")
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def export_tools() -> None:
+    """Skips, with what to install, where nothing can be exported for the CPU."""
+    try:
+        check_tools(torch.device("cpu"), "aoti")
+    except ValueError as error:
+        pytest.skip(str(error))

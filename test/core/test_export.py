@@ -47,20 +47,12 @@ FACTS = PackageFacts(
 
 
 @pytest.fixture(scope="module")
-def compiler() -> None:
-    try:
-        check_tools(torch.device("cpu"), "aoti")
-    except ValueError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
 def pipeline() -> DepthPipeline:
     return DepthPipeline.from_config(SMALL, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def packaged(pipeline, compiler, tmp_path_factory) -> Path:
+def packaged(pipeline, export_tools, tmp_path_factory) -> Path:
     """A package of that pipeline, for 2 images of 60 x 40."""
     path = tmp_path_factory.mktemp("package") / "small.pt2"
     export(pipeline, path, height=40, width=60, batch=2)
@@ -168,7 +160,7 @@ def test_what_needs_modules_says_that_a_package_has_none(packaged, tmp_path):
 
 @pytest.mark.timeout(600)
 def test_a_package_that_gives_another_depth_leaves_no_file(
-    pipeline, compiler, tmp_path, monkeypatch
+    pipeline, export_tools, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("ppd_core.export._compile_aoti", lambda *args: write_archive(args[2]))
     monkeypatch.setattr("ppd_core.export.open_package", lambda *args: Wrong())

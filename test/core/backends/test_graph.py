@@ -27,14 +27,8 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiler():
+def compiler(cpp_compiler):
     """A fresh start, and none of the compiled code left for other tests."""
-    from torch._inductor.cpp_builder import get_cpp_compiler
-
-    try:
-        get_cpp_compiler()
-    except RuntimeError:
-        pytest.skip("needs a C++ compiler")
     torch._dynamo.reset()
     with pytest.MonkeyPatch.context() as patch:
         for variable in VARIABLES:  # Not in the user's cache, but kept for the next tests.

@@ -8,7 +8,7 @@ from PIL import Image
 from ppd_core import DepthPipeline, PipelineConfig
 from ppd_core.cli import main
 from ppd_core.config import PreprocessConfig, SpDitConfig
-from ppd_core.export import TOLERANCE, check_tools
+from ppd_core.export import TOLERANCE
 
 PLAIN = PipelineConfig(
     model=SpDitConfig(hidden_size=16, depth=2, num_heads=1, has_semantics=False),
@@ -16,16 +16,9 @@ PLAIN = PipelineConfig(
 )
 
 
-def skip_without_compiler() -> None:
-    try:
-        check_tools(torch.device("cpu"), "aoti")
-    except ValueError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("export_tools")
 def test_the_command_exports_in_bfloat16_what_depth_then_takes(tmp_path, monkeypatch, capsys):
-    skip_without_compiler()
     monkeypatch.chdir(tmp_path)
     DepthPipeline.from_config(PLAIN, device="cpu").save_pretrained("plain.safetensors")
     words = "export plain.safetensors -o plain.pt2 --size 60x40 --steps 1 --dtype bfloat16"
@@ -61,10 +54,14 @@ def test_the_command_wants_a_size_like_640x480(tmp_path, capsys):
     assert "must be like 640x480, got '640'" in capsys.readouterr().err
 
 
-def test_what_cannot_be_a_source_or_a_target_ends_with_2(tmp_path, capsys):
+def test_what_cannot_be_a_source_ends_with_2(tmp_path, capsys):
     size = ["--size", "64x48", "--device", "cpu"]
     assert main(["export", "x.pt2", "-o", str(tmp_path / "y.pt2"), *size]) == 2
     assert "MODEL must be what a package is made of, got x.pt2" in capsys.readouterr().err
-    skip_without_compiler()
+
+
+@pytest.mark.usefixtures("export_tools")
+def test_a_target_of_another_kind_ends_with_2(tmp_path, capsys):
+    size = ["--size", "64x48", "--device", "cpu"]
     assert main(["export", "tiny", "-o", str(tmp_path / "y.onnx"), *size]) == 2
     assert "must end in .pt2, got 'y.onnx'" in capsys.readouterr().err
