@@ -60,6 +60,11 @@ class Way:
         return self.backend in BASES
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether the first frame takes longer than those after it."""
+        return not self.is_base and self.backend != "eager"
+
+    @property
     def precision(self) -> str:
         """As figures have it."""
         return PRECISIONS[self.dtype]

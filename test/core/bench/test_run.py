@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ppd_core.bench import run as run_module
+from ppd_core.bench import subject as subject_module
 from ppd_core.bench.configuration import Way, Workload
 from ppd_core.bench.run import Plan, run
 from ppd_core.bench.subject import WARM_UP_FRAMES, Model
@@ -53,6 +54,14 @@ def test_all_ways_take_turns_on_one_workload(calls):
     assert calls[0][1:] == ([(48, 64, 3)], 4, 64 * 48)  # the size is the model's exactly
     assert [len(subject.frame_s) for subject in measured.subjects] == [3, 3]
     assert measured.facts[EAGER] == {"attention": "sdpa"}
+
+
+def test_a_long_frame_is_enough_to_know_unless_it_was_compiled_first(calls, monkeypatch):
+    monkeypatch.setattr(subject_module, "LONG_FRAME_S", 0.0)
+    graph = Way("graph", torch.float32)
+    run(Plan(Model("nano", CPU), [BASE, EAGER, graph], [Workload(64, 48, 4)]))
+    warm_up = [BASE, EAGER] + [graph] * WARM_UP_FRAMES
+    assert [call[0] for call in calls] == warm_up + [BASE, EAGER, graph] * 3
 
 
 def test_several_workloads_are_timed_in_several_passes(calls):
