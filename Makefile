@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	  { echo "Python 3.10 or newer is needed, got $$($(PYTHON) --version); set PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ros,sim,train,data,eval,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ros,bag,view,video,sim,train,data,eval,dev]'
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## a simulated table and a real stereo pair through the node over ROS 2, into out/demo
