@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ppd_core.data.bag_messages import (
+from ppd_core.bag.messages import (
     message_to_depth,
     message_to_intrinsics,
     message_to_rgb,

@@ -16,9 +16,9 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from ppd_core.bag.messages import message_to_depth, message_to_intrinsics, message_to_rgb
 from ppd_core.cli import main
 from ppd_core.data.bag import BagSet, open_bag, pair
-from ppd_core.data.bag_messages import message_to_depth, message_to_intrinsics, message_to_rgb
 from ppd_core.data.eval_samples import SampleError
 
 HEIGHT, WIDTH = 24, 32

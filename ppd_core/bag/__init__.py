@@ -1,0 +1,1 @@
+"""Recordings of ROS, read and written without ROS."""
