@@ -174,6 +174,12 @@ class Run:
             )
         return sums
 
+    def largest(self, number: int) -> int:
+        """The largest of what the processes give; all must ask."""
+        if self.accelerator.num_processes == 1:
+            return number
+        return max(gather_object([number]))
+
     def save(self) -> None:
         """Write a checkpoint, and let the run's folder have its model.
 

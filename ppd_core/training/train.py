@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 from accelerate import Accelerator
 
+from ppd_core.stop_signals import StopSignals
 from ppd_core.training.checkpoints import list_checkpoints, step_of
 from ppd_core.training.config import TrainConfig
 from ppd_core.training.journal import Journal
 from ppd_core.training.run import Run, TrainingError
-from ppd_core.training.stop import StopSignals
 from ppd_core.training.validation import Validator
 
 
@@ -56,7 +56,7 @@ def train(
     is_main = run.accelerator.is_main_process
     with (
         Journal(output, run.step, stop_step, is_main) as journal,
-        StopSignals(run.accelerator) as signals,
+        StopSignals() as signals,
     ):
         if changes:
             journal.tell(f"not as it was before: {'; '.join(changes)}")
@@ -71,7 +71,7 @@ def _loop(run: Run, journal: Journal, signals: StopSignals, stop_step: int) -> i
         while run.step < stop_step:
             run.train_step(batches)
             journal.advance()
-            received = signals.received()
+            received = run.largest(signals.received)  # One of several processes may have got it.
             is_last = run.step == stop_step
             if run.step % config.log_every == 0:
                 journal.scalars(run.step, run.end_window())

@@ -7,9 +7,6 @@ import signal
 import time
 from types import FrameType
 
-from accelerate import Accelerator
-from accelerate.utils import gather_object
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_S = 5.0
 """A signal again after this long ends the program at once. Not sooner: `timeout` and terminals
@@ -17,14 +14,9 @@ send one twice."""
 
 
 class StopSignals:
-    """While it is open, a first signal does not end the program; `received` tells of it.
+    """While it is open, a first signal does not end the program; `received` tells of it."""
 
-    Args:
-        accelerator: knows the other processes of a distributed run.
-    """
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        self._accelerator = accelerator
+    def __init__(self) -> None:
         self._number = 0
         self._since_s = 0.0
 
@@ -46,8 +38,7 @@ class StopSignals:
             self._restore()
             os.kill(os.getpid(), number)
 
+    @property
     def received(self) -> int:
-        """The signal that came to any of the processes, or 0; all must ask."""
-        if self._accelerator.num_processes == 1:
-            return self._number
-        return max(gather_object([self._number]))
+        """The signal that came, or 0."""
+        return self._number
