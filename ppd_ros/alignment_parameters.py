@@ -11,15 +11,10 @@ from typing import Any
 
 from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.alignment.config import SOURCES, AlignmentConfig
+from ppd_core.published import ON_FAILURE
 from ppd_core.types import Alignment
 from ppd_ros.parameter_spec import ParameterSpec
 
-ON_FAILURE = {
-    "drop": "nothing but ~/alignment is published of it",
-    "nan": "its depth and its points are NaN throughout",
-    "relative": "its depth and its points are RELATIVE, NOT in metres",
-}
-"""Value of `alignment.on_failure` -> what becomes of a frame that nothing ties to metres."""
 CONFIG = AlignmentConfig()
 
 SPECS = (

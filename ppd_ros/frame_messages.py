@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,10 +12,9 @@ from torch import Tensor
 from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import pack_xyzrgb
-from ppd_core.geometry.ranges import limit_range
 from ppd_core.image_files import depth_preview
+from ppd_core.published import PublishedDepth, published_depth
 from ppd_core.transfer import to_device, to_host
-from ppd_core.types import RELATIVE_CLOUD_OFFSET
 from ppd_ros import conversions
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.compressed_depth import image_to_compressed_depth
@@ -60,39 +58,22 @@ def messages_of(request: Request, result: DepthResult | None) -> Mapping[str, An
     return messages
 
 
-@dataclass(frozen=True, eq=False)
-class PublishedDepth:
-    """The depth of a frame as subscribers are to see it.
-
-    Attributes:
-        values: (H, W) float32; NaN = invalid, -Inf = too near, +Inf = beyond the range.
-        is_metric: metres along the optical z axis; else relative depth.
-        packed: (H, W, 4) float32, the points that are sent, packed as `pack_xyzrgb` does; None
-            where nobody wants them, or they are still to be made.
-    """
-
-    values: Tensor
-    is_metric: bool
-    packed: Tensor | None = None
-
-
 def depth_of(request: Request, result: DepthResult) -> PublishedDepth:
-    """What is published as the depth of a frame that is not dropped, on the CPU.
-
-    Source: REP 117 (infinities), REP 118 (NaN).
-    """
-    if result.metric_depth is not None:
-        output = request.settings.output
-        values = limit_range(result.metric_depth, output.min_m, output.max_m, result.sky_mask)
-    elif is_untied(result, request.ties.settings) and request.ties.settings.on_failure == "nan":
-        values = torch.full_like(result.relative_depth, torch.nan)
-    else:
-        values = torch.where(result.valid_mask, result.relative_depth, torch.nan)
+    """What is published as the depth of a frame that is not dropped, on the CPU."""
+    settings, output = request.ties.settings, request.settings.output
+    depth = published_depth(
+        result,
+        are_metres_wanted=settings.source != "none",
+        on_failure=settings.on_failure,
+        min_m=output.min_m,
+        max_m=output.max_m,
+    )
+    assert depth is not None  # `is_dropped` was asked before
     if request.view is not None and request.view.rectification is not None:
-        is_seen = to_device(request.view.rectification.is_seen, values.device)
-        values = torch.where(is_seen, values, torch.nan)
-    depth = PublishedDepth(values, result.metric_depth is not None)
-    return depth if values.device.type == "cpu" else fetched(request, depth)
+        is_seen = to_device(request.view.rectification.is_seen, depth.values.device)
+        seen = torch.where(is_seen, depth.values, torch.nan)
+        depth = PublishedDepth(seen, depth.is_metric)
+    return depth if depth.values.device.type == "cpu" else fetched(request, depth)
 
 
 def fetched(request: Request, depth: PublishedDepth) -> PublishedDepth:
@@ -151,7 +132,6 @@ def _cloud_inputs(request: Request, depth: PublishedDepth) -> tuple[Tensor, Tens
     """z (H, W), rays and colours (H, W, 3), on the device of the depth."""
     assert request.view is not None  # else points are not wanted
     device = depth.values.device
-    z = depth.values if depth.is_metric else depth.values + RELATIVE_CLOUD_OFFSET
     is_on_host = device.type == "cpu"
     colors = torch.from_numpy(request.rgb) if is_on_host else to_device(request.rgb, device)
-    return z, ray_table(request.view.intrinsics, device), colors
+    return depth.z, ray_table(request.view.intrinsics, device), colors
