@@ -172,3 +172,11 @@ class StageClock:
         else:
             event.record()
         return event
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error of torch says that the device's memory is not enough."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # The CPU's allocator has no type of its own.
+    return "DefaultCPUAllocator" in str(error) or "out of memory" in str(error)

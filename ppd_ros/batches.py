@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ppd_core.config import PipelineConfig
 from ppd_core.depth_result import DepthResult
+from ppd_core.device import is_out_of_memory
 from ppd_core.pipeline import Aligner
 from ppd_core.types import Intrinsics
 from ppd_ros.frames import FrameProcessor
@@ -46,7 +47,7 @@ class Pipeline(Protocol):
         """See `ppd_core.pipeline.DepthPipeline.batch`."""
 
 
-class OutOfMemory(Exception):  # noqa: N818 - of the device, and nobody's error
+class OutOfMemory(MemoryError):  # noqa: N818 - of the device, and nobody's error
     """The device's memory is not enough, and there is nothing to be tried."""
 
 
@@ -205,11 +206,3 @@ def check_effort(settings: FrameSettings, pipeline: Any) -> None:
         raise ValueError(
             f"num_steps must be {steps}, which the package was built for, got {effort.num_steps}"
         )
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error of the model says that memory is not enough."""
-    if isinstance(error, (MemoryError, OutOfMemory, torch.OutOfMemoryError)):
-        return True
-    # The CPU's allocator has no type of its own.
-    return "DefaultCPUAllocator" in str(error) or "out of memory" in str(error)

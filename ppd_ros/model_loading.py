@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import product
 from pathlib import Path
 
+from ppd_core.device import is_out_of_memory
 from ppd_core.pipeline import DepthPipeline
-from ppd_ros.batches import Pipeline, is_out_of_memory
+from ppd_ros.batches import Pipeline
 from ppd_ros.model_parameters import ModelSettings
 from ppd_ros.parameters import Effort
 
