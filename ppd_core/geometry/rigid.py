@@ -10,7 +10,9 @@ UNIT_TOLERANCE = 1e-3
 """Rounding to float32 is far below, anything that is no rotation far above."""
 
 
-def rigid_transform(translation: Sequence[float], quaternion: Sequence[float]) -> np.ndarray:
+def rigid_transform(
+    translation: Sequence[float] | np.ndarray, quaternion: Sequence[float] | np.ndarray
+) -> np.ndarray:
     """The matrix of a rotation followed by a translation.
 
     Args:
