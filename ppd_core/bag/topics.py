@@ -100,10 +100,12 @@ def choose_topics(
 
 def list_topics(topics: Mapping[str, BagTopic]) -> str:
     """All topics by type, as an error shows them."""
-    types = sorted({topic.msgtype for topic in topics.values()})
-    if not types:
+    by_type: dict[str, list[str]] = {}
+    for name, topic in topics.items():
+        by_type.setdefault(topic.msgtype, []).append(name)
+    if not by_type:
         return "it has no topics"
-    return "it has " + "; ".join(f"{one}: {_joined(_of_types(topics, (one,)))}" for one in types)
+    return "it has " + "; ".join(f"{one}: {_joined(by_type[one])}" for one in sorted(by_type))
 
 
 def _given(
@@ -135,7 +137,7 @@ def _find_image(topics: Mapping[str, BagTopic]) -> str:
             f"the recording has no colour images: name them by --image; {list_topics(topics)}"
         )
     cameras = _by_camera(names)
-    left = _without_other_eyes(cameras)
+    left = _without_siblings(cameras)
     if len(left) > 1:
         raise ValueError(
             f"the recording has several cameras, choose one by --image: {_joined(left.values())}"
@@ -204,8 +206,11 @@ def _rank(name: str) -> tuple[int, int, str]:
     return place, int(_base(name) != name), name
 
 
-def _without_other_eyes(cameras: dict[str, str]) -> dict[str, str]:
-    """Leave out the eyes of a stereo pair where the same device has a colour stream beside."""
+def _without_siblings(cameras: dict[str, str]) -> dict[str, str]:
+    """Leave out what the same device shows beside its colour stream.
+
+    These are the eyes of a stereo pair, and `rgb_raw` beside `rgb`, to which depth is registered.
+    """
     colored = {
         _device(name)
         for camera, name in cameras.items()
@@ -215,6 +220,7 @@ def _without_other_eyes(cameras: dict[str, str]) -> dict[str, str]:
         camera: name
         for camera, name in cameras.items()
         if not (_words(camera) & _OTHER_EYES and _device(name) in colored)
+        and not (camera.endswith("_raw") and camera.removesuffix("_raw") in cameras)
     }
 
 
