@@ -8,6 +8,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
+from ppd_core.message_values import calibration_values
 from ppd_core.types import Intrinsics
 
 
@@ -94,17 +95,7 @@ def rectified_info(info: CameraInfo) -> CameraInfo:
 
 def intrinsics_to_info(intrinsics: Intrinsics, header: Header) -> CameraInfo:
     """Make the calibration of a camera whose raw image is not rectified by anybody (P from K)."""
-    fx, fy, cx, cy = intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy
-    return CameraInfo(
-        header=header,
-        width=intrinsics.width,
-        height=intrinsics.height,
-        distortion_model=intrinsics.distortion_model or "plumb_bob",
-        d=list(intrinsics.distortion) or [0.0] * 5,
-        k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
-        r=np.eye(3).ravel(),
-        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
+    return CameraInfo(header=header, **calibration_values(intrinsics))
 
 
 def _captured_region(info: CameraInfo) -> tuple[int, int, int, int]:
