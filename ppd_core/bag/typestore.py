@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
+
+from ppd_core.bag.recording import BagTopic
 
 ALIGNMENT_TYPE = "ppd_ros/msg/Alignment"
 ALIGNMENT_DEFINITION = """\
@@ -41,3 +45,36 @@ def typestore() -> Any:
     store = get_typestore(Stores.ROS2_JAZZY)
     store.register(get_types_from_msg(ALIGNMENT_DEFINITION, ALIGNMENT_TYPE))
     return store
+
+
+def complete_topic(topic: BagTopic, store: Any) -> BagTopic:
+    """A topic with the definition of its type, where it has none and the store knows it.
+
+    A type that only the topic defines is registered in the store.
+
+    Args:
+        topic: of a recording, or just a name and a type.
+        store: a typestore of ROS 2.
+    """
+    if topic.definition:
+        _register(topic, store)
+        return topic
+    if topic.msgtype not in store.fielddefs:
+        return topic
+    definition, _ = store.generate_msgdef(topic.msgtype, ros_version=2)
+    digest = topic.digest or store.hash_rihs01(topic.msgtype)
+    return replace(topic, definition=definition, digest=digest, format="ros2msg")
+
+
+def _register(topic: BagTopic, store: Any) -> None:
+    from rosbags.typesys import TypesysError, get_types_from_idl, get_types_from_msg
+
+    if topic.msgtype in store.fielddefs:
+        return
+    # What cannot be understood can still be copied.
+    with suppress(TypesysError):
+        if topic.format == "ros2idl":
+            types = get_types_from_idl(topic.definition)
+        else:
+            types = get_types_from_msg(topic.definition, topic.msgtype)
+        store.register({name: one for name, one in types.items() if name not in store.fielddefs})
