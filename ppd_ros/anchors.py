@@ -20,10 +20,10 @@ from torch import Tensor
 
 from ppd_core.alignment.aligner import Evidence
 from ppd_core.alignment.anchors import Anchors, check_unit, depth_anchors, point_anchors
+from ppd_core.cloud_reading import xyz_of_cloud
 from ppd_core.types import Alignment, AlignmentError
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.camera_topics import LIDAR, CameraTopics
-from ppd_ros.cloud_reading import xyz_of_cloud
 from ppd_ros.conversions import image_to_depth
 from ppd_ros.pairing import OTHER_CLOCK_S, Paired, PairingBuffer
 from ppd_ros.topics import Input

@@ -1,6 +1,7 @@
 """Message <-> array; with its siblings, all that knows encodings and fields.
 
-Its siblings: `image_reading` and `image_backends`, `calibration`, `cloud_reading`.
+Its siblings: `image_reading` and `image_backends`, `calibration`; and of the core, for they need
+no ROS, `camera_info`, `cloud_reading` and `message_values`.
 
 Nothing here computes depth. An array that comes out of a message may share its memory; a message
 that went in is never changed.
