@@ -8,14 +8,16 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.alignment.anchors import Anchors
 from ppd_core.bag.frames import PairingReport, RecordedFrameSettings, recorded_frames
+from ppd_core.bag.reader import BagReader
 from ppd_core.bag.recording import BagMessage, BagTopic
 from ppd_core.bag.static import read_static
-from ppd_core.bag.topics import ChosenTopics
+from ppd_core.bag.topics import ChosenTopics, choose_topics
 from ppd_core.types import AlignmentError, Intrinsics
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
@@ -355,6 +357,20 @@ def test_a_calibration_at_the_start_is_in_force_throughout_and_nothing_waits():
     assert [frame.intrinsics(WIDTH, HEIGHT).fx for frame in done.frames] == [100.0] * 6
 
 
+def test_a_calibration_of_half_the_image_is_brought_to_it_and_one_of_another_camera_is_none():
+    entries = [
+        at(-5, CHOSEN.camera_info, info(START_MS - 5)),
+        at(0, CHOSEN.image, image(START_MS)),
+    ]
+    (frame,) = ran(entries).frames
+    assert frame.intrinsics(2 * WIDTH, 2 * HEIGHT).fx == 200.0
+    assert frame.camera_problem(WIDTH, HEIGHT) == ""
+    assert frame.intrinsics(WIDTH, 3 * HEIGHT) is None
+    assert "proportions" in frame.camera_problem(WIDTH, 3 * HEIGHT)
+    (frame,) = ran(entries[1:]).frames
+    assert frame.camera_problem(WIDTH, HEIGHT) == "no CameraInfo was recorded for it"
+
+
 def test_frames_before_the_first_calibration_wait_for_it():
     entries = merged(
         stream(5, CHOSEN.image, image), [at(250, CHOSEN.camera_info, info(START_MS + 250))]
@@ -473,6 +489,28 @@ def test_a_fixed_frame_takes_out_what_the_camera_moved_between_scan_and_image():
     fixed = ran(entries, "lidar", config=config, fixed_frame="world").frames[1]
     # The scan is of 10 ms later, at 1 m/s: 1 cm farther on.
     assert evidence(fixed).depth.numpy() == pytest.approx(2.01, abs=1e-5)
+
+
+def test_a_recording_on_disk_gives_the_same_frames(tmp_path):
+    entries = lidar_entries()
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        known = {}
+        for log_ms, topic, message in entries:
+            kind = message.__msgtype__
+            if topic not in known:
+                known[topic] = writer.add_connection(topic, kind, typestore=STORE)
+            writer.write(known[topic], log_ms * MS, STORE.serialize_cdr(message, kind))
+    settings = RecordedFrameSettings(source="lidar", config=lidar_config())
+    with BagReader(tmp_path / "bag") as reader:
+        chosen = choose_topics(reader.topics, source="lidar")
+        static = read_static(reader, chosen)
+        frames = list(recorded_frames(reader, chosen, settings, static=static))
+    assert (chosen.image, chosen.lidar) == (CHOSEN.image, CHOSEN.lidar)
+    made = ran(entries, "lidar", config=lidar_config()).frames
+    assert [frame.stamp_ns for frame in frames] == [frame.stamp_ns for frame in made]
+    for read, direct in zip(frames, made, strict=True):
+        assert (read.rgb() == direct.rgb()).all()
+        assert evidence(read).depth.equal(evidence(direct).depth)
 
 
 def test_a_cloud_without_a_transform_or_a_calibration_says_so():
