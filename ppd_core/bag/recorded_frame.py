@@ -78,6 +78,8 @@ class RecordedFrame:
         settings: that it was put together by.
         image: the message, as compressed as it was recorded; None where it is none.
         problem: why it is none; "" where it is one, be its content damaged: `rgb` tells that.
+        is_restart: time was set back before it, as of a recording that begins anew: what is known
+            of the frames before is to be forgotten.
         info: the calibration in force, or None.
         sensor: the sensor's message, or None where `source` reads none or none belongs to it.
         sensor_topic: where it is from.
@@ -94,6 +96,7 @@ class RecordedFrame:
     settings: RecordedFrameSettings
     image: Any = None
     problem: str = ""
+    is_restart: bool = False
     info: Any = None
     sensor: Any = None
     sensor_topic: str = ""
