@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ppd_core.bag.log_order import Block, Entry
+from ppd_core.bag.read_at import read_at
 from ppd_core.bag.recording import Gap, Tell
 from ppd_core.bag.ros1_index import ChunkPlace, Ros1Index, Ros1Walk, head_at, read_end
 from ppd_core.bag.ros1_records import (
@@ -88,8 +89,7 @@ class Ros1File:
             compression = head.fields[b"compression"].decode()
             if head.opcode != CHUNK:
                 raise MalformedError("another record is there")
-            self._file.seek(head.start)
-            stored = self._file.read(head.stop - head.start)
+            stored = read_at(self._file, head.start, head.stop - head.start)
             data, is_whole = unpacked(stored, compression, full_size)
         except (MalformedError, KeyError, ValueError) as error:
             return _Chunk(b"", None, f"its header cannot be read: {error}")
@@ -110,8 +110,8 @@ class Ros1File:
                 head = head_at(self._file, at)
                 if head.opcode != INDEX:
                     break
-                self._file.seek(head.start)
-                channel, entries = read_index(head, self._file.read(head.stop - head.start))
+                data = read_at(self._file, head.start, head.stop - head.start)
+                channel, entries = read_index(head, data)
                 indexes[channel] = entries
                 at = head.stop
         except MalformedError:
