@@ -113,7 +113,7 @@ class McapFile:
                 counts += found
         index.counts = dict(counts)
         for key in counts.keys() - index.channels.keys() - index.others:
-            detail = f"{counts[key]} messages are of a topic whose declaration is lost"
+            detail = f"{counts[key]} messages are of topic number {key}, whose declaration is lost"
             self._tell(Gap(self._path, None, None, detail))
 
     def _declared(self, index: McapIndex, place: ChunkPlace) -> tuple[Counter[int], bool]:

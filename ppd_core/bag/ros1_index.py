@@ -188,7 +188,8 @@ class Ros1Walk:
             at += _WINDOW_BYTES
         lost_end = begin_of_record if end is not None else self._size
         detail = f"{lost_end - begin} bytes from {begin} on are no records of a bag"
-        self._tell(Gap(self._path, None, None, detail))
+        chunks = self.index.chunks[:-1] if end is not None else self.index.chunks
+        self._tell(Gap(self._path, chunks[-1].end_ns if chunks else None, None, detail))
         return end if end is not None else self._size
 
     def _record_around(self, at: int, begin: int) -> tuple[int, int | None]:

@@ -77,7 +77,7 @@ def in_rising_order(rows: Iterator[Row | LostRows]) -> Iterator[Row | LostRows]:
 
 
 def _next_readable(select: Select, at: int, last: int | None) -> int | None:
-    """The first id from `at` on that can be read."""
+    """The first id from `at` on that can be read; None if no row is there any more."""
     low, step, looks = at, 1, 0
     while True:
         place = low + step
@@ -94,7 +94,7 @@ def _next_readable(select: Select, at: int, last: int | None) -> int | None:
             high = middle
         else:
             low = middle
-    return high
+    return None if next(select(high), None) is None else high
 
 
 def _can_read(select: Select, at: int) -> bool:
