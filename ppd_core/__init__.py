@@ -12,6 +12,7 @@ from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.config import PRESETS, PipelineConfig, preset
 from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.cloud import write_ply
+from ppd_core.geometry.plane import find_plane
 from ppd_core.geometry.ply_reading import read_ply
 from ppd_core.geometry.render import render_cloud
 from ppd_core.image_files import (
@@ -46,6 +47,7 @@ __all__ = [
     "alignment_from_range",
     "depth_anchors",
     "depth_preview",
+    "find_plane",
     "point_anchors",
     "preset",
     "read_depth_png16",
