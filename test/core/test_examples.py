@@ -237,8 +237,9 @@ def test_grasps_are_found_where_the_objects_are(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     wall = rng.uniform([-3, -3, 2.5], [3, 3, 2.5], (len(points) * 600, 3)).astype(np.float32)
     strays = rng.uniform([-0.3, -0.3, 0.4], [0.3, 0, 0.6], (15, 3)).astype(np.float32)
-    cloud = np.concatenate([points.reshape(-1, 3), wall, strays])
-    shades = np.concatenate([colors.reshape(-1, 3), np.full((len(wall) + 15, 3), 90, np.uint8)])
+    others = np.concatenate([wall, strays])
+    cloud = np.concatenate([points.reshape(-1, 3), others])
+    shades = np.concatenate([colors.reshape(-1, 3), np.full(others.shape, 90, np.uint8)])
     write_ply(tmp_path / "cloud.ply", cloud, shades)
     found = candidates(said(run("grasp_candidates.py", "cloud.ply", folder=tmp_path)))
     assert found.shape == (3, 10)
@@ -261,6 +262,17 @@ def test_grasps_are_found_where_the_objects_are(tmp_path: Path) -> None:
             angle = degrees_between(one[6:9], camera_axes() @ axis)
             assert min(angle, 180 - angle) < 5
     assert (read_image(tmp_path / "cloud.ply.png") == [0, 200, 0]).all(axis=-1).sum() > 100
+
+
+def test_a_trail_of_flying_pixels_does_not_make_one_object_of_two(tmp_path: Path) -> None:
+    points, colors = table_scene()
+    ends = np.array([[*CYLINDER_PLACE, 0.05], [*BOXES["thin"][1], 0.05]])
+    trail = (np.linspace(*ends, 70) - CAMERA_PLACE) @ camera_axes().T
+    cloud = np.concatenate([points.reshape(-1, 3), trail.astype(np.float32)])
+    shades = np.concatenate([colors.reshape(-1, 3), np.zeros((70, 3), np.uint8)])
+    write_ply(tmp_path / "cloud.ply", cloud, shades)
+    found = candidates(said(run("grasp_candidates.py", "cloud.ply", folder=tmp_path)))
+    assert found.shape == (3, 10)
 
 
 def test_a_smaller_gripper_takes_less_and_a_bare_table_offers_nothing(tmp_path: Path) -> None:
