@@ -1,4 +1,4 @@
-"""Images from disk, depth images to disk.
+"""Images and depth images from disk, depth images to disk.
 
 Read with Pillow, not OpenCV: Pillow tells the size before it decodes, and refuses a truncated
 JPEG where `cv2.imread` returns a picture that is grey from some row on.
@@ -6,7 +6,10 @@ JPEG where `cv2.imread` returns a picture that is grey from some row on.
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,8 @@ from ppd_core.preprocess import MAX_IMAGE_PIXELS
 if TYPE_CHECKING:
     import PIL.Image
     import PIL.PngImagePlugin
+
+MILLIMETRE_IN_METRES = 0.001
 
 _MEGAPIXELS = f"{MAX_IMAGE_PIXELS // 10**6} megapixels"
 _PNG_COMPRESS_LEVEL = 3  # half the time of the default 6, files a few per cent larger
@@ -49,6 +54,13 @@ def read_image(path: str | Path) -> np.ndarray:
             truncated, not an image, over 100 megapixels (refused before it is decoded), or of
             floating point values, which have no range to scale by.
     """
+    with _opened(path) as image:
+        return _to_rgb(Path(path), image)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[PIL.Image.Image]:
+    """An image file that is not too large; whatever goes wrong in the block is a ValueError."""
     from PIL import Image, UnidentifiedImageError
 
     path = Path(path)
@@ -59,7 +71,7 @@ def read_image(path: str | Path) -> np.ndarray:
             _check_file(path)
             with Image.open(path) as image:
                 _check_size(path, image.width, image.height)
-                return _to_rgb(path, image)
+                yield image
         except UnidentifiedImageError as error:
             raise ValueError(
                 f"{path} must be an image file of 8 or 16-bit values (JPEG, PNG, TIFF, WebP, "
@@ -74,6 +86,40 @@ def read_image(path: str | Path) -> np.ndarray:
         except Exception as error:
             # Pillow's decoders pass on whatever a broken file makes them trip over.
             raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def read_depth_png16(
+    path: str | Path, *, metres_per_unit: float = MILLIMETRE_IN_METRES
+) -> np.ndarray:
+    """Read a 16-bit depth image, as RGB-D cameras and data sets have it, in metres.
+
+    The inverse of `write_depth_png16` for metric depth.
+
+    Args:
+        path: an image file of one channel of 16 bits.
+        metres_per_unit: what a value of 1 is worth, for cameras whose depth unit is another than
+            the millimetre.
+
+    Returns:
+        (H, W) float32, metres; NaN where the file has 0, which is a hole.
+
+    Raises:
+        ValueError: in one sentence, why there are no metres: as for `read_image`, or it is
+            another kind of image, such as a picture of depth in colours, or relative depth.
+    """
+    if not (math.isfinite(metres_per_unit) and metres_per_unit > 0):
+        raise ValueError(f"metres_per_unit must be finite and > 0, got {metres_per_unit}")
+    with _opened(path) as image:
+        if not image.mode.startswith("I"):
+            raise _RefusedError(
+                f"{path} must hold depth as one channel of 16 bits, got an image of mode "
+                f"{image.mode}: if it shows depth in colours, the metres are lost"
+            )
+        if image.info.get("depth_unit") == "relative":
+            raise _RefusedError(f"{path} must hold metric depth, got relative depth")
+        values = np.asarray(image)
+        _check_16_bits(Path(path), values)
+    return np.where(values > _INVALID, values * metres_per_unit, np.nan).astype(np.float32)
 
 
 def _check_file(path: Path) -> None:
@@ -109,12 +155,16 @@ def _to_rgb(path: Path, image: PIL.Image.Image) -> np.ndarray:
 
 
 def _scaled_to_8_bits(path: Path, values: np.ndarray) -> np.ndarray:
+    _check_16_bits(path, values)
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _check_16_bits(path: Path, values: np.ndarray) -> None:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise _RefusedError(
             f"{path} must have 8 or 16-bit values, got integers from {low} to {high}"
         )
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def depth_preview(depth: np.ndarray | Tensor) -> np.ndarray:
@@ -200,7 +250,9 @@ def write_depth_png16(path: str | Path, depth: np.ndarray | Tensor, *, is_metric
 
     depth = _checked_depth(depth).astype(np.float64)
     is_valid = np.isfinite(depth)
-    offset, scale = (0.0, 0.001) if is_metric else _relative_scaling(depth[is_valid])
+    offset, scale = 0.0, MILLIMETRE_IN_METRES
+    if not is_metric:
+        offset, scale = _relative_scaling(depth[is_valid])
     values = np.round((np.where(is_valid, depth, offset) - offset) / scale)
     is_valid &= (values > _INVALID) & (values <= 65535)
     text = PngInfo()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ppd_core.alignment.affine import to_metric_depth
-from ppd_core.alignment.anchors import Anchors
+from ppd_core.alignment.anchors import Anchors, check_sensor_depth, check_unit, depth_anchors
 from ppd_core.alignment.borders import settle_borders
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.alignment.field import correction_field
@@ -26,6 +27,7 @@ Evidence = Anchors | Alignment | AlignmentError
 
 SENSORS = ("depth", "lidar")
 """Sources that measure; the others guess anew in each frame, and so are tied to those before."""
+WITH_FIELD = AlignmentConfig(has_field=True)
 PULL_S = 5.0
 """In about so many seconds tied metres come back to what their source says."""
 
@@ -184,6 +186,43 @@ class FrameAligner:
         is_old = stamp_s - keyframe.stamp_s >= MAX_KEYFRAME_S
         if is_old or alignment.inlier_ratio < MOVED:
             self._keyframe = Keyframe.of(relative_depth, alignment, stamp_s)
+
+
+def alignment_from_depth(
+    sensor_depth: np.ndarray | Tensor, config: AlignmentConfig = WITH_FIELD
+) -> Callable[..., AlignedDepth]:
+    """What ties one image, by itself, to the depth image of a sensor.
+
+    Of the frames of a moving camera give each to one `FrameAligner` instead: it steadies the
+    scale.
+
+    Args:
+        sensor_depth: (h, w) floating point, metres along the optical z axis, registered to the
+            colour image and of any size; NaN, infinite or <= 0 = hole.
+        config: when the samples are trusted; the default follows the sensor on surfaces, too.
+
+    Returns:
+        For `DepthPipeline`'s `alignment`. Samples that cannot be trusted give a result without
+        metres, and with `alignment_failure`.
+
+    Raises:
+        ValueError: `sensor_depth` is not such an image.
+    """
+    sensor_depth = torch.as_tensor(sensor_depth)
+    check_sensor_depth(sensor_depth)
+
+    def align(relative_depth: Tensor, own_anchors: Callable[[], Anchors]) -> AlignedDepth:
+        on_device = sensor_depth.to(relative_depth.device)
+        evidence: Evidence
+        try:
+            check_unit(on_device)
+            height, width = relative_depth.shape
+            evidence = depth_anchors(on_device, height, width, config)
+        except AlignmentError as failure:
+            evidence = failure
+        return FrameAligner(config).align(relative_depth, evidence, stamp_s=0.0)
+
+    return align
 
 
 def fitted(relative_depth: Tensor, anchors: Anchors, config: AlignmentConfig) -> Alignment:

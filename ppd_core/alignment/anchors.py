@@ -83,11 +83,7 @@ def depth_anchors(
     Raises:
         ValueError: `depth` is not such an image.
     """
-    if depth.ndim != 2 or depth.numel() == 0 or not depth.is_floating_point():
-        raise ValueError(
-            f"depth must be (h, w) floating point, not empty, got {tuple(depth.shape)} "
-            f"{depth.dtype}"
-        )
+    check_sensor_depth(depth)
     is_seen = (depth >= max(config.min_depth_m, _LEAST_M)) & (depth <= config.max_depth_m)
     seen = torch.where(is_seen, depth.float(), torch.nan)
     framed = F.pad(seen, (1,) * 4, value=torch.nan)
@@ -192,6 +188,19 @@ def geometry_anchors(
         weight=is_known.float().flatten(),
         source="moge2",
     )
+
+
+def check_sensor_depth(depth: Tensor) -> None:
+    """Refuse what is not a sensor's depth image.
+
+    Raises:
+        ValueError: it is not (h, w) floating point, or empty.
+    """
+    if depth.ndim != 2 or depth.numel() == 0 or not depth.is_floating_point():
+        raise ValueError(
+            f"depth must be (h, w) floating point, not empty, got {tuple(depth.shape)} "
+            f"{depth.dtype}"
+        )
 
 
 def check_unit(depth: Tensor) -> None:

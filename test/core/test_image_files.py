@@ -14,6 +14,7 @@ from PIL import Image
 
 from ppd_core.image_files import (
     depth_preview,
+    read_depth_png16,
     read_image,
     write_depth_npy,
     write_depth_png16,
@@ -319,3 +320,52 @@ def test_write_png_checks_the_picture(tmp_path: Path, image: np.ndarray) -> None
 def test_writers_name_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot write .*none/picture\.png: No such file"):
         write_png(tmp_path / "none" / "picture.png", photo())
+
+
+def test_metric_png16_comes_back_in_metres(tmp_path: Path) -> None:
+    depth = np.array([[0.001, 1.5, NAN], [65.535, 70.0, INF]], np.float32)
+    write_depth_png16(tmp_path / "depth.png", depth, is_metric=True)
+    back = read_depth_png16(tmp_path / "depth.png")
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(
+        back, np.array([[0.001, 1.5, NAN], [65.535, NAN, NAN]], np.float32)
+    )
+
+
+def test_depth_png_of_another_program_is_in_the_camera_s_unit(tmp_path: Path) -> None:
+    path = str(tmp_path / "depth.png")
+    assert cv2.imwrite(path, np.array([[0, 4000, 65535]], np.uint16))
+    np.testing.assert_allclose(read_depth_png16(path), [[NAN, 4.0, 65.535]], rtol=1e-6)
+    quarter = read_depth_png16(path, metres_per_unit=0.00025)
+    np.testing.assert_allclose(quarter, [[NAN, 1.0, 16.38375]], rtol=1e-6)
+
+
+def test_picture_of_depth_in_colours_is_refused_as_depth(tmp_path: Path) -> None:
+    path = saved(tmp_path / "depth.png", Image.fromarray(photo()))
+    with pytest.raises(ValueError, match="one channel of 16 bits, got an image of mode RGB: if"):
+        read_depth_png16(path)
+    grey = saved(tmp_path / "grey.png", Image.fromarray(photo()).convert("L"))
+    with pytest.raises(ValueError, match="got an image of mode L"):
+        read_depth_png16(grey)
+
+
+def test_relative_depth_is_refused_as_metres(tmp_path: Path) -> None:
+    write_depth_png16(tmp_path / "depth.png", np.eye(4, dtype=np.float32), is_metric=False)
+    with pytest.raises(ValueError, match=r"depth.png must hold metric depth, got relative"):
+        read_depth_png16(tmp_path / "depth.png")
+
+
+def test_depth_png_that_is_missing_or_cut_off_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "depth.png"
+    with pytest.raises(ValueError, match=r"cannot read .*depth.png: No such file"):
+        read_depth_png16(path)
+    write_depth_png16(path, np.random.default_rng(0).random((64, 64)), is_metric=True)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"depth\.png"):
+        read_depth_png16(path)
+
+
+@pytest.mark.parametrize("unit", [0.0, -0.001, NAN, INF])
+def test_unit_that_is_none_is_refused(tmp_path: Path, unit: float) -> None:
+    with pytest.raises(ValueError, match=f"metres_per_unit must be finite and > 0, got {unit}"):
+        read_depth_png16(tmp_path / "depth.png", metres_per_unit=unit)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ppd_core.alignment.affine import alignment_from_range
-from ppd_core.alignment.aligner import FrameAligner
+from ppd_core.alignment.aligner import FrameAligner, alignment_from_depth
 from ppd_core.alignment.anchors import Anchors, depth_anchors
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.types import AlignmentError
@@ -223,3 +223,33 @@ def test_on_a_static_scene_the_scale_wanders_half_as_much():
             depths.append(aligned.metric_depth[30:34, 20:24].mean().item())
     steady, wild = (torch.tensor(seen[key][20:]).std() for key in (True, False))
     assert steady < 0.5 * wild
+
+
+def no_anchors():
+    raise AssertionError("the prompt network is not asked")
+
+
+@pytest.mark.parametrize("as_given", [torch.Tensor.clone, torch.Tensor.numpy])
+def test_one_image_is_tied_to_a_sensor_with_holes_and_follows_it(as_given):
+    wavy = relative_of(scene()) + 0.05 * torch.sin(torch.arange(WIDTH) / 9)
+    sensor = scene()
+    sensor[10:20, 10:20] = torch.nan
+    aligned = alignment_from_depth(as_given(sensor))(wavy, no_anchors)
+    plain = alignment_from_depth(as_given(sensor), CONFIG)(wavy, no_anchors)
+    assert aligned.alignment.has_field
+    assert torch.isfinite(aligned.metric_depth).all()
+    errors = [(one.metric_depth - scene()).square().mean() for one in (aligned, plain)]
+    assert errors[0] < 0.3 * errors[1]
+
+
+def test_one_image_has_no_metres_of_a_sensor_that_cannot_be_trusted():
+    relative = relative_of(scene())
+    blind = alignment_from_depth(torch.full_like(relative, torch.nan))(relative, no_anchors)
+    assert (blind.metric_depth, blind.failure.reason) == (None, "few_samples")
+    millimetres = alignment_from_depth(1000 * scene())(relative, no_anchors)
+    assert (millimetres.metric_depth, millimetres.failure.reason) == (None, "wrong_unit")
+
+
+def test_what_is_no_sensor_s_image_is_refused_before_the_model_runs():
+    with pytest.raises(ValueError, match=r"depth must be \(h, w\) floating point.*torch.int16"):
+        alignment_from_depth(torch.ones(4, 5, dtype=torch.int16))
