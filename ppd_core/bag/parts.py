@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import yaml
 
+from ppd_core.bag.mcap_file import McapFile
 from ppd_core.bag.metadata import METADATA_VERSION, Progress, metadata_yaml, qos_maps
 from ppd_core.bag.recording import BagTopic
-
-CHUNK_BYTES = 1 << 20
-"""MCAP: what is compressed and indexed as one where messages are smaller."""
 
 
 class PartFile(Protocol):
@@ -48,40 +45,34 @@ class McapPart:
     """
 
     def __init__(self, path: Path, compression: str = "none") -> None:
-        from mcap.writer import CompressionType, Writer
-
         self._stream = path.open("xb")
-        self._writer = Writer(
-            self._stream, chunk_size=CHUNK_BYTES, compression=CompressionType[compression.upper()]
+        self._file = McapFile(
+            self._stream, compression=compression, profile="ros2", library="ppd_ros"
         )
-        self._writer.start(profile="ros2", library="ppd_ros")
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
 
     def declare(self, topic: BagTopic) -> None:
         """Say that messages of a topic may come."""
         if topic.msgtype not in self._schemas:
-            self._schemas[topic.msgtype] = self._writer.register_schema(
-                topic.msgtype, topic.format, topic.definition.encode()
+            self._schemas[topic.msgtype] = self._file.add_schema(
+                topic.msgtype, topic.format, topic.definition
             )
-        self._channels[topic.name] = self._writer.register_channel(
+        self._channels[topic.name] = self._file.add_channel(
             topic.name,
-            "cdr",
             self._schemas[topic.msgtype],
             {"offered_qos_profiles": _qos_text(topic), "topic_type_hash": topic.digest},
         )
 
     def write(self, topic: BagTopic, log_ns: int, data: bytes | memoryview) -> None:
         """Write a message, CDR, of a topic that was declared."""
-        # It asks for bytes and takes whatever a buffer takes.
-        add: Callable[[int, int, Any, int], None] = self._writer.add_message
-        add(self._channels[topic.name], log_ns, data, log_ns)
+        self._file.add_message(self._channels[topic.name], log_ns, data)
 
     def finish(self, progress: Progress) -> None:
         """Write the index, and close; `progress` is of this file alone."""
         text = metadata_yaml(progress, has_root=False)
-        self._writer.add_metadata("rosbag2", {"serialized_metadata": text})
-        self._writer.finish()
+        self._file.add_metadata("rosbag2", {"serialized_metadata": text})
+        self._file.finish()
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()
