@@ -83,6 +83,8 @@ class BagFolder:
         sync(self.path)
         if progress.parts and progress.storage != "ros1":
             self._put(METADATA_FILE, metadata_yaml(progress, self._custom).encode())
+        if progress.is_complete:
+            shutil.rmtree(self.path / _WORK_FOLDER, ignore_errors=True)
         self._put(PROGRESS_FILE, progress.to_json())
         self.progress = progress
 
