@@ -11,10 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-import yaml
-
 from ppd_core.bag.mcap_file import McapFile
-from ppd_core.bag.metadata import METADATA_VERSION, Progress, metadata_yaml, qos_maps
+from ppd_core.bag.metadata import METADATA_VERSION, Progress, metadata_yaml, qos_maps, to_yaml
 from ppd_core.bag.recording import BagTopic
 
 
@@ -173,4 +171,4 @@ def sync(path: Path) -> None:
 
 
 def _qos_text(topic: BagTopic) -> str:
-    return yaml.safe_dump(qos_maps(topic.qos), sort_keys=False) if topic.qos else ""
+    return to_yaml(qos_maps(topic.qos)) if topic.qos else ""

@@ -1,11 +1,11 @@
 """Run by test_killed_writer: writes bags in children that are killed, as `kill -9` does it.
 
-killed_writer.py operations STORAGE FOLDER   killed before each of its file operations
-killed_writer.py instants STORAGE FOLDER     killed at random, begun again, until it is done
+A process of its own, for a test's may have threads, and cannot fork.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from ppd_core.bag.bag_folder import SUFFIXES
 from ppd_core.bag.typestore import typestore
 from ppd_core.bag.writer import BagWriter
 
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect"}
-NUM_MESSAGES = {"operations": 6, "instants": 40}
+NUM_MESSAGES = {"operations": 4, "instants": 40}
 EVERY = {"operations": 2, "instants": 4}
 STORE = typestore()
 TOPIC = "/numbers"
@@ -40,7 +41,7 @@ def write(folder: Path, storage: str, mode: str, tell: Callable[[int], None]) ->
     """Write the bag, or what of it is left to write."""
     count, size = NUM_MESSAGES[mode], 100 if mode == "operations" else 300_000
     state = BagWriter.resumed(folder) or {"written": 0}
-    with BagWriter(folder, storage=storage) as writer:
+    with BagWriter(folder, storage=storage, typestore=STORE) as writer:
         for number in range(state["written"], count):
             writer.write(TOPIC, number * 10**9, message(number, size))
             if (number + 1) % EVERY[mode] == 0 and number + 1 < count:
@@ -87,33 +88,42 @@ def kill_before_operation(number: int, folder: Path) -> None:
     os.fsync = lambda descriptor: count()
 
 
-def operations(storage: str, root: Path) -> None:
-    """One folder for each operation that the writing of a bag takes."""
+def operations(storage: str, root: Path) -> dict[str, list[int]]:
+    """Kill it before each of its file operations.
+
+    Returns:
+        A folder for each -> what was told of checkpoints until then.
+    """
+    outcomes = {}
     for number in range(500):
         folder = root / f"{number:03d}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
 
         def work(tell: Callable[[int], None], folder: Path = folder, number: int = number) -> None:
             kill_before_operation(number, folder)
             write(folder, storage, "operations", tell)
 
         status, told = in_child(work)
-        print(folder.name, *told)
+        outcomes[folder.name] = told
         if status == 0:
-            return
+            return outcomes
         assert os.WTERMSIG(status) == signal.SIGKILL, status
     raise AssertionError("a bag takes fewer operations")
 
 
-def instants(storage: str, folder: Path) -> None:
-    """One folder, until it is complete."""
+def instants(storage: str, folder: Path) -> int:
+    """Kill it at random instants, and begin again until it is done.
+
+    Returns:
+        How often it was killed.
+    """
     chance = random.Random(0)
     kills = 0
     while True:
         delay_s = chance.uniform(0, 0.06) if kills < 25 else None
         status, told = in_child(lambda tell: write(folder, storage, "instants", tell), delay_s)
         if status == 0:
-            print(kills)
-            return
+            return kills
         assert os.WTERMSIG(status) == signal.SIGKILL, status
         kills += 1
         state = BagWriter.resumed(folder)
@@ -123,4 +133,13 @@ def instants(storage: str, folder: Path) -> None:
 if __name__ == "__main__":
     # It is for a loss of power, which is not tested here, and slow.
     os.fsync = lambda descriptor: None
-    {"operations": operations, "instants": instants}[sys.argv[1]](sys.argv[2], Path(sys.argv[3]))
+    STORE.serialize_cdr(message(0, 1), "sensor_msgs/msg/CompressedImage")  # Compiles, once.
+    root = Path(sys.argv[1])
+    told = {
+        storage: {
+            "operations": operations(storage, root / storage),
+            "kills": instants(storage, root / storage / "bag"),
+        }
+        for storage in SUFFIXES
+    }
+    print(json.dumps(told))
