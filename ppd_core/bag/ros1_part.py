@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Ros1Part:
         try:
             cdr = _little_endian(data, topic, self._typestore)
             octets = self._typestore.cdr_to_ros1(cdr, topic.msgtype)
-        except SerdeError as error:
+        except (SerdeError, ValueError, struct.error) as error:
             raise ValueError(f"message of {topic.name} cannot be read: {error}") from error
         self._writer.write(self._connections[topic.name], log_ns, octets)
 
