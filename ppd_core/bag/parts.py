@@ -91,6 +91,7 @@ class Sqlite3Part:
     """
 
     _SCHEMA = """
+        PRAGMA page_size = 65536;  -- A cloud is written at twice the speed of small pages.
         PRAGMA journal_mode = OFF;
         PRAGMA synchronous = OFF;
         CREATE TABLE schema(
