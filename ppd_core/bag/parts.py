@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from ppd_core.bag.mcap_file import McapFile
+from ppd_core.bag.mcap_writer import McapWriter
 from ppd_core.bag.metadata import METADATA_VERSION, Progress, metadata_yaml, qos_maps, to_yaml
 from ppd_core.bag.recording import BagTopic
 
@@ -44,7 +44,7 @@ class McapPart:
 
     def __init__(self, path: Path, compression: str = "none") -> None:
         self._stream = path.open("xb")
-        self._file = McapFile(
+        self._writer = McapWriter(
             self._stream, compression=compression, profile="ros2", library="ppd_ros"
         )
         self._schemas: dict[str, int] = {}
@@ -53,10 +53,10 @@ class McapPart:
     def declare(self, topic: BagTopic) -> None:
         """Say that messages of a topic may come."""
         if topic.msgtype not in self._schemas:
-            self._schemas[topic.msgtype] = self._file.add_schema(
+            self._schemas[topic.msgtype] = self._writer.add_schema(
                 topic.msgtype, topic.format, topic.definition
             )
-        self._channels[topic.name] = self._file.add_channel(
+        self._channels[topic.name] = self._writer.add_channel(
             topic.name,
             self._schemas[topic.msgtype],
             {"offered_qos_profiles": _qos_text(topic), "topic_type_hash": topic.digest},
@@ -64,13 +64,13 @@ class McapPart:
 
     def write(self, topic: BagTopic, log_ns: int, data: bytes | memoryview) -> None:
         """Write a message, CDR, of a topic that was declared."""
-        self._file.add_message(self._channels[topic.name], log_ns, data)
+        self._writer.add_message(self._channels[topic.name], log_ns, data)
 
     def finish(self, progress: Progress) -> None:
         """Write the index, and close; `progress` is of this file alone."""
         text = metadata_yaml(progress, has_root=False)
-        self._file.add_metadata("rosbag2", {"serialized_metadata": text})
-        self._file.finish()
+        self._writer.add_metadata("rosbag2", {"serialized_metadata": text})
+        self._writer.finish()
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()

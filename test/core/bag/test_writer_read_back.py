@@ -18,7 +18,7 @@ from mcap_ros2.decoder import DecoderFactory
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from ppd_core.bag import making, mcap_file
+from ppd_core.bag import making, mcap_writer
 from ppd_core.bag.recording import BagMessage, BagTopic
 from ppd_core.bag.typestore import typestore
 from ppd_core.bag.writer import BagWriter
@@ -180,7 +180,7 @@ def test_chunks_are_neither_tiny_nor_of_many_large_messages(tmp_path):
         ]
     large = HEIGHT * WIDTH * 4
     assert len(sizes) == 4
-    assert all(large <= size < large + mcap_file.CHUNK_BYTES + 1000 for size in sizes)
+    assert all(large <= size < large + mcap_writer.CHUNK_BYTES + 1000 for size in sizes)
 
 
 def test_plain_sqlite_reads_back_what_went_in(tmp_path):

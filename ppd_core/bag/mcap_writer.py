@@ -39,7 +39,7 @@ _FOOTER_HEAD = Struct("<BQQQ")
 _OFFSET = Struct("<BQQ")
 
 
-class McapFile:
+class McapWriter:
     """Writes records; each chunk, and the summary, has a checksum.
 
     Args:
