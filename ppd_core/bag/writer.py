@@ -66,7 +66,10 @@ class BagWriter:
         self._typestore = typestore or own_typestore()
         self._compression = compression
         self._latched = {"/tf_static", *latched}
-        self._folder = BagFolder(Path(folder), storage, dict(custom or {}))
+        try:
+            self._folder = BagFolder(Path(folder), storage, dict(custom or {}))
+        except OSError as error:
+            raise OSError(f"cannot write to {folder}: {error.strerror or error}") from error
         self._topics = {topic.name: topic for topic in self._folder.progress.topics}
         self._file: PartFile | None = None
         self._part = Part("")
@@ -249,12 +252,17 @@ class BagWriter:
 
     @contextmanager
     def _dropping(self) -> Iterator[None]:
-        """Throw the part in hand away where the disk fails."""
+        """Throw the part in hand away where the disk fails, or the work at it is interrupted."""
         try:
             yield
-        except (OSError, sqlite3.Error) as error:
+        except ValueError:  # of a message, before anything of it was written
+            raise
+        except BaseException as error:
+            # An interrupted one may be half written, and must not come to a checkpoint.
             self._drop()
             self._release()
+            if not isinstance(error, (OSError, sqlite3.Error)):
+                raise
             reason = getattr(error, "strerror", None) or str(error)
             raise OSError(
                 f"cannot write to {self._folder.path}: {reason}; it keeps all up to its last "

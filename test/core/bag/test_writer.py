@@ -15,7 +15,7 @@ pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
 from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
-from ppd_core.bag import making, parts
+from ppd_core.bag import bag_folder, making, parts
 from ppd_core.bag.bag_folder import SUFFIXES
 from ppd_core.bag.metadata import default_qos
 from ppd_core.bag.recording import BagMessage, BagTopic
@@ -339,3 +339,57 @@ def test_a_write_that_the_system_refuses_is_told_in_one_sentence(storage, folder
     names = {path.name for path in folder.iterdir()} - {"metadata.yaml", "ppd_bag.json"}
     assert names == {f"run_0{SUFFIXES[storage]}"}
     assert BagWriter.resumed(folder) == {"at": 1, "complete": False}
+
+
+def test_a_metadata_file_that_cannot_be_written_is_told(folder):
+    with BagWriter(folder) as writer:
+        write_images(writer, 0)
+        (folder / "metadata.yaml").mkdir()
+        with pytest.raises(OSError, match="run: a folder of that name exists; it keeps all"):
+            writer.checkpoint({"at": 1})
+        with pytest.raises(ValueError, match="must be opened anew"):
+            write_images(writer, 1)
+    assert BagWriter.resumed(folder) is None
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot write to .*run: Not a directory"):
+        BagWriter(tmp_path / "file/run")
+
+
+def test_after_an_interrupted_write_nothing_half_comes_to_a_checkpoint(folder, monkeypatch):
+    def interrupt(self, topic, log_ns, data):
+        raise KeyboardInterrupt
+
+    with BagWriter(folder) as writer:
+        write_images(writer, 0)
+        writer.checkpoint({"at": 1})
+        monkeypatch.setattr(parts.McapPart, "write", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write_images(writer, 1)
+        with pytest.raises(ValueError, match="must be opened anew"):
+            writer.checkpoint({"at": 2})
+    assert BagWriter.resumed(folder) == {"at": 1, "complete": False}
+    assert information(folder)["message_count"] == 1
+
+
+def test_a_checkpoint_that_fails_when_it_is_done_is_one(folder, monkeypatch):
+    syncs = []
+
+    def fail_at_the_last(path):
+        syncs.append(path)
+        if len(syncs) == 3:  # the part, metadata.yaml, the progress
+            raise OSError(errno.EIO, "Input/output error")
+
+    with BagWriter(folder) as writer:
+        write_images(writer, 0)
+        monkeypatch.setattr(bag_folder, "sync", fail_at_the_last)
+        with pytest.raises(OSError, match="Input/output error"):
+            writer.checkpoint({"at": 1})
+    assert BagWriter.resumed(folder) == {"at": 1, "complete": False}
+    with BagWriter(folder) as writer:
+        write_images(writer, 1)
+        writer.close({"at": 2})
+    with Reader(folder) as reader:
+        assert reader.message_count == 2
