@@ -52,7 +52,7 @@ class SqliteFile:
             self._list()
         except sqlite3.DatabaseError as error:
             self.close()
-            raise ValueError(f"{path} must be a recording of rosbag2: {error}") from error
+            raise ValueError(f"it must be a database of rosbag2: {error}") from error
         except BaseException:
             self.close()
             raise
@@ -179,7 +179,7 @@ def _is_time(log_ns: object) -> bool:
 def _channels(database: sqlite3.Connection) -> dict[int, Channel]:
     columns = {name for _, name, *_ in database.execute("PRAGMA table_info(topics)")}
     if not {"id", "name", "type"} <= columns:
-        raise ValueError("it must be a recording of rosbag2, got a database without its tables")
+        raise ValueError("it must be a database of rosbag2, got one without its tables")
     wanted = "id", "name", "type", "serialization_format", "offered_qos_profiles"
     chosen = [name if name in columns else "''" for name in (*wanted, "type_description_hash")]
     definitions = _definitions(database)

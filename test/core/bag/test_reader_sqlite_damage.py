@@ -138,7 +138,7 @@ def test_random_damage_never_raises_and_invents_nothing(bag: Recording):
         try:
             messages, _ = bag.read()
         except ValueError as error:
-            assert "must be a recording of rosbag2" in str(error)
+            assert "must be a database of rosbag2" in str(error)
             continue
         assert {one[0] for one in messages} <= names
         assert len(set(messages)) == len(messages)
