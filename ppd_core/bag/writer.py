@@ -36,7 +36,8 @@ class BagWriter:
         folder: of the bag; made if it is not there. Its name is that of the data files.
         storage: "mcap", "sqlite3" or "ros1". Of the last, which knows no metadata.yaml, there are
             the data files only.
-        compression: of MCAP's chunks, "none" or "zstd".
+        compression: of MCAP's chunks, "none" or "zstd". The latter takes five times the CPU, saves
+            a quarter of a cloud and half of a depth image, and nothing of compressed images.
         latched: topics of `write` that stay for who comes late, besides /tf_static.
         custom: notes for metadata.yaml.
         typestore: knows the types of what is written; default that of `ppd_core.bag.typestore`.

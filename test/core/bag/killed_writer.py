@@ -120,7 +120,7 @@ def instants(storage: str, folder: Path) -> int:
     chance = random.Random(0)
     kills = 0
     while True:
-        delay_s = chance.uniform(0, 0.06) if kills < 25 else None
+        delay_s = chance.uniform(0, 0.06) if kills < 12 else None
         status, told = in_child(lambda tell: write(folder, storage, "instants", tell), delay_s)
         if status == 0:
             return kills
