@@ -5,6 +5,7 @@ A process of its own, for a test's may have threads, and cannot fork.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -16,6 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+if __name__ == "__main__":
+    # The package without its __init__, so without torch: each of many forks would copy its pages.
+    found = importlib.util.find_spec("ppd_core")
+    assert found is not None
+    sys.modules["ppd_core"] = importlib.util.module_from_spec(found)
 
 from ppd_core.bag.bag_folder import SUFFIXES
 from ppd_core.bag.typestore import typestore
@@ -120,7 +127,7 @@ def instants(storage: str, folder: Path) -> int:
     chance = random.Random(0)
     kills = 0
     while True:
-        delay_s = chance.uniform(0, 0.06) if kills < 12 else None
+        delay_s = chance.uniform(0, 0.015) if kills < 12 else None
         status, told = in_child(lambda tell: write(folder, storage, "instants", tell), delay_s)
         if status == 0:
             return kills
@@ -133,8 +140,9 @@ def instants(storage: str, folder: Path) -> int:
 if __name__ == "__main__":
     # It is for a loss of power, which is not tested here, and slow.
     os.fsync = lambda descriptor: None
-    STORE.serialize_cdr(message(0, 1), "sensor_msgs/msg/CompressedImage")  # Compiles, once.
     root = Path(sys.argv[1])
+    for storage in SUFFIXES:  # What is imported and compiled once need not be in each child.
+        write(root / "first" / storage, storage, "operations", lambda number: None)
     told = {
         storage: {
             "operations": operations(storage, root / storage),
