@@ -50,7 +50,8 @@ def find_files(path: Path) -> list[DataFile]:
     if not path.is_dir():
         storage, is_packed = storage_of(path)
         if storage is None:
-            raise ValueError(f"{path} must be a rosbag2 folder, a .mcap, .db3 or .bag file")
+            kinds = "a rosbag2 folder, a .mcap, .db3 or .bag file"
+            raise ValueError(f"{path} cannot be read: it must be {kinds}")
         return [DataFile(path, storage, is_packed)]
     listed = _listed(path)
     if any(one.path.exists() for one in listed):
@@ -61,7 +62,7 @@ def find_files(path: Path) -> list[DataFile]:
         if storage is not None and one.is_file():
             found.append(DataFile(one, storage, is_packed))
     if not found:
-        raise ValueError(f"{path} has no .mcap, .db3 or .bag file in it")
+        raise ValueError(f"{path} cannot be read: it has no .mcap, .db3 or .bag file in it")
     return found
 
 

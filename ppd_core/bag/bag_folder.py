@@ -56,7 +56,12 @@ class BagFolder:
         path.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(path / _LOCK_FILE)
         try:
-            self.progress = self._cleared(storage)
+            # Again: who had the lock until now may have gone on.
+            begun = _own_progress(path, storage)
+            self.progress = begun or Progress(storage, path.resolve().name)
+            self.restore()
+            if begun is None:
+                self._put(PROGRESS_FILE, self.progress.to_json())
         except BaseException:
             self._lock.release()
             raise
@@ -83,11 +88,15 @@ class BagFolder:
         sync(self.path)
         if progress.parts and progress.storage != "ros1":
             self._put(METADATA_FILE, metadata_yaml(progress, self._custom).encode())
+        if progress.is_complete:
+            shutil.rmtree(self.path / _WORK_FOLDER, ignore_errors=True)
         self._put(PROGRESS_FILE, progress.to_json())
         self.progress = progress
 
     def restore(self) -> None:
         """Undo what is not of the last checkpoint."""
+        # As the disk knows it: a commit may have failed, or been interrupted, when it was done.
+        self.progress = read_progress(self.path) or self.progress
         shutil.rmtree(self.path / _WORK_FOLDER, ignore_errors=True)
         for path in self.path.glob(".*.part"):
             if _OWN_NAME.fullmatch(path.name):
@@ -108,24 +117,16 @@ class BagFolder:
             (self.path / _LOCK_FILE).unlink(missing_ok=True)
             self._lock.release()
 
-    def _cleared(self, storage: str) -> Progress:
-        # Again: who had the lock until now may have gone on.
-        progress = _own_progress(self.path, storage)
-        if progress is None:
-            self.progress = Progress(storage, self.path.resolve().name)
-            self.restore()
-            self._put(PROGRESS_FILE, self.progress.to_json())
-        else:
-            self.progress = progress
-            self.restore()
-        return self.progress
-
     def _put(self, name: str, content: bytes) -> None:
         """Replace a file of the folder in one step that outlasts a loss of power."""
-        with atomic_write(self.path / name) as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        try:
+            with atomic_write(self.path / name) as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except ValueError as error:  # of what cannot be created: here it is the disk, too
+            assert isinstance(error.__cause__, OSError)
+            raise error.__cause__ from None
         sync(self.path)
 
 

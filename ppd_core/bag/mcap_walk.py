@@ -105,7 +105,7 @@ class McapWalk:
             is_mcap = is_mcap or end < self._size
             at = end
         if not is_mcap:
-            raise ValueError(f"{self._path} must be an MCAP file, got other bytes")
+            raise ValueError("it must be an MCAP file, got other bytes")
         self._close_run()
         self._close_chunk()
         self._tell_lost(None)

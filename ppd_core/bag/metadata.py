@@ -18,6 +18,8 @@ PROGRESS_FILE = "ppd_bag.json"
 """Beside metadata.yaml; a folder that has it was written by us."""
 METADATA_VERSION = 9
 _FORMAT = 1
+# Written again with every part; without libyaml that is ten times slower.
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _NO_TIME_NS = 2**63 - 1
 """Start of a bag without messages, as rosbag2 writes it."""
 
@@ -151,7 +153,12 @@ def metadata_yaml(
         "ros_distro": "jazzy",
     }
     document = {"rosbag2_bagfile_information": information} if has_root else information
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    return to_yaml(document)
+
+
+def to_yaml(document: Any) -> str:
+    """Text of plain values, in their order."""
+    return yaml.dump(document, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
 
 
 def _file(part: Part) -> dict[str, Any]:

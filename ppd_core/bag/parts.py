@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import yaml
-
-from ppd_core.bag.metadata import METADATA_VERSION, Progress, metadata_yaml, qos_maps
+from ppd_core.bag.mcap_writer import McapWriter
+from ppd_core.bag.metadata import METADATA_VERSION, Progress, metadata_yaml, qos_maps, to_yaml
 from ppd_core.bag.recording import BagTopic
-
-CHUNK_BYTES = 1 << 20
-"""MCAP: what is compressed and indexed as one where messages are smaller."""
 
 
 class PartFile(Protocol):
@@ -48,34 +43,28 @@ class McapPart:
     """
 
     def __init__(self, path: Path, compression: str = "none") -> None:
-        from mcap.writer import CompressionType, Writer
-
         self._stream = path.open("xb")
-        self._writer = Writer(
-            self._stream, chunk_size=CHUNK_BYTES, compression=CompressionType[compression.upper()]
+        self._writer = McapWriter(
+            self._stream, compression=compression, profile="ros2", library="ppd_ros"
         )
-        self._writer.start(profile="ros2", library="ppd_ros")
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
 
     def declare(self, topic: BagTopic) -> None:
         """Say that messages of a topic may come."""
         if topic.msgtype not in self._schemas:
-            self._schemas[topic.msgtype] = self._writer.register_schema(
-                topic.msgtype, topic.format, topic.definition.encode()
+            self._schemas[topic.msgtype] = self._writer.add_schema(
+                topic.msgtype, topic.format, topic.definition
             )
-        self._channels[topic.name] = self._writer.register_channel(
+        self._channels[topic.name] = self._writer.add_channel(
             topic.name,
-            "cdr",
             self._schemas[topic.msgtype],
             {"offered_qos_profiles": _qos_text(topic), "topic_type_hash": topic.digest},
         )
 
     def write(self, topic: BagTopic, log_ns: int, data: bytes | memoryview) -> None:
         """Write a message, CDR, of a topic that was declared."""
-        # It asks for bytes and takes whatever a buffer takes.
-        add: Callable[[int, int, Any, int], None] = self._writer.add_message
-        add(self._channels[topic.name], log_ns, data, log_ns)
+        self._writer.add_message(self._channels[topic.name], log_ns, data)
 
     def finish(self, progress: Progress) -> None:
         """Write the index, and close; `progress` is of this file alone."""
@@ -102,6 +91,7 @@ class Sqlite3Part:
     """
 
     _SCHEMA = """
+        PRAGMA page_size = 65536;  -- A cloud is written at twice the speed of small pages.
         PRAGMA journal_mode = OFF;
         PRAGMA synchronous = OFF;
         CREATE TABLE schema(
@@ -182,4 +172,4 @@ def sync(path: Path) -> None:
 
 
 def _qos_text(topic: BagTopic) -> str:
-    return yaml.safe_dump(qos_maps(topic.qos), sort_keys=False) if topic.qos else ""
+    return to_yaml(qos_maps(topic.qos)) if topic.qos else ""

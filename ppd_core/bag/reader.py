@@ -18,6 +18,9 @@ from ppd_core.bag.unpacking import ZSTD_MAGIC, unpack_message
 
 __all__ = ["BagMessage", "BagReader", "BagTopic", "Gap"]
 
+MOST_GAPS = 10_000
+"""More are not kept."""
+
 
 class BagReader:
     """A recording: a folder of rosbag2 (MCAP or SQLite, split, compressed), a .mcap, .db3, .bag.
@@ -75,7 +78,13 @@ class BagReader:
         """Close the files."""
         self._opened.close()
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+    def messages(
+        self,
+        topics: Collection[str] | None = None,
+        *,
+        begin_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> Iterator[BagMessage]:
         """Give the messages by log time, file after file.
 
         Damage raises nothing: what cannot be read is added to `gaps`, and reading goes on
@@ -84,6 +93,8 @@ class BagReader:
 
         Args:
             topics: names of those wanted; None for all.
+            begin_ns, end_ns: log times wanted, both inclusive; None for no limit. Only the chunks
+                around them are read.
         """
         for file in self._files:
             stored = self._open(file)
@@ -91,9 +102,17 @@ class BagReader:
                 continue
             wanted = self._wanted(file, stored, topics)
             blocks = [
-                one for one in stored.blocks if one.channels is None or one.channels & wanted
+                one
+                for one in stored.blocks
+                if (one.channels is None or one.channels & wanted)
+                and (begin_ns is None or one.end_ns >= begin_ns)
+                and (end_ns is None or one.begin_ns <= end_ns)
             ]
             for entry in in_log_order(blocks, self._loader(file, stored, wanted)):
+                if begin_ns is not None and entry.log_ns < begin_ns:
+                    continue
+                if end_ns is not None and entry.log_ns > end_ns:
+                    continue
                 message = self._message(file, stored.channels[entry.channel], entry)
                 if message is not None:
                     yield message
@@ -137,16 +156,20 @@ class BagReader:
         return load
 
     def _tell(self, gap: Gap) -> None:
-        if gap not in self._told:
-            self._told.add(gap)
-            self.gaps.append(gap)
+        # A second pass meets the same again; and what is kept must not grow with the recording.
+        if gap in self._told or len(self.gaps) > MOST_GAPS:
+            return
+        self._told.add(gap)
+        if len(self.gaps) == MOST_GAPS:
+            gap = Gap(gap.path, gap.begin_ns, None, "from here on damage is no longer listed")
+        self.gaps.append(gap)
 
     def _list(self) -> None:
-        problems = []
+        unreadable = 0
         for file in self._files:
             stored = self._open(file)
             if stored is None:
-                problems.append(self.gaps[-1].describe())
+                unreadable += 1
                 continue
             for key, channel in stored.channels.items():
                 counts = stored.counts
@@ -156,8 +179,11 @@ class BagReader:
                 ends = [one.end_ns for one in stored.blocks]
                 self.begin_ns = min([*begins, *([] if self.begin_ns is None else [self.begin_ns])])
                 self.end_ns = max([*ends, *([] if self.end_ns is None else [self.end_ns])])
-        if len(problems) == len(self._files):
-            raise ValueError(f"{self.path} cannot be read: {problems[0]}")
+        if unreadable == len(self._files):
+            first = self.gaps[0]
+            reason = first.detail.removeprefix("the file cannot be read: ")
+            place = "" if len(self._files) == 1 else f"{first.path.name}: "
+            raise ValueError(f"{self.path} cannot be read: {place}{reason}")
 
     def _open(self, file: DataFile) -> StoredFile | None:
         try:

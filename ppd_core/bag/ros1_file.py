@@ -46,9 +46,7 @@ class Ros1File:
             self._file.close()
             raise
         self.channels, self.counts = index.channels, dict(index.counts)
-        self.blocks = [
-            Block(one.begin_ns or 0, one.end_ns or 0, one.channels, one) for one in index.chunks
-        ]
+        self.blocks = list(_blocks(index.chunks))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -126,9 +124,10 @@ class Ros1File:
             if place.channels is not None and place.channels <= index.channels.keys():
                 continue
             chunk = self._unpack(place)
-            counts, times = Counter[int](), list[int]()
+            counts, times, is_whole = Counter[int](), list[int](), not chunk.problem
             for record in _records(chunk):
                 if record is None:
+                    is_whole = False
                     break
                 if record.channel < 0:
                     head = read_head(chunk.data, record.at)
@@ -139,12 +138,23 @@ class Ros1File:
                     times.append(record.log_ns)
             if place.channels is None:
                 begin, end = (min(times), max(times)) if times else (None, None)
-                index.chunks[number] = ChunkPlace(place.offset, begin, end, frozenset(counts))
+                # Of a damaged one it stays unknown, so that whoever reads it meets the damage.
+                channels = frozenset(counts) if is_whole else None
+                index.chunks[number] = ChunkPlace(place.offset, begin, end, channels)
                 index.counts += counts
         for key in index.counts.keys() - index.channels.keys():
             count = index.counts[key]
             detail = f"{count} messages are of topic number {key}, whose declaration is lost"
             self._tell(Gap(self._path, None, None, detail))
+
+
+def _blocks(chunks: list[ChunkPlace]) -> Iterator[Block]:
+    """Chunks with times; where none is known, that of the chunk before."""
+    last_ns = next((one.begin_ns for one in chunks if one.begin_ns is not None), 0)
+    for one in chunks:
+        begin_ns = last_ns if one.begin_ns is None else one.begin_ns
+        last_ns = begin_ns if one.end_ns is None else one.end_ns
+        yield Block(begin_ns, last_ns, one.channels, one)
 
 
 class _Chunk(NamedTuple):

@@ -123,7 +123,7 @@ class Ros1Walk:
             is_bag = is_bag or end < self._size
             at = end
         if not is_bag:
-            raise ValueError(f"{self._path} must be a bag of ROS 1, got other bytes")
+            raise ValueError("it must be a bag of ROS 1, got other bytes")
         if not self._is_done:
             last_ns = self.index.chunks[-1].end_ns if self.index.chunks else None
             detail = "the file ends without its index: it was cut off, or its recorder killed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Ros1Part:
         self._writer = Writer(path)
         self._writer.open()
         self._connections: dict[str, Any] = {}
+        self._types = ros1_types(typestore)
 
     def declare(self, topic: BagTopic) -> None:
         """Say that messages of a topic may come; ValueError if its type is not known."""
@@ -40,7 +42,9 @@ class Ros1Part:
             raise ValueError(
                 f"{topic.name} must be of a known type for a bag of ROS 1, got {topic.msgtype}"
             )
-        definition, checksum = ros1_definition(topic.msgtype, self._typestore)
+        if topic.msgtype not in self._types.fielddefs:
+            self._types = ros1_types(self._typestore)  # It is new to the store, too.
+        definition, checksum = self._types.generate_msgdef(topic.msgtype, ros_version=1)
         is_latched = any(one.durability.name == "TRANSIENT_LOCAL" for one in topic.qos)
         self._connections[topic.name] = self._writer.add_connection(
             topic.name,
@@ -60,7 +64,7 @@ class Ros1Part:
         try:
             cdr = _little_endian(data, topic, self._typestore)
             octets = self._typestore.cdr_to_ros1(cdr, topic.msgtype)
-        except SerdeError as error:
+        except (SerdeError, ValueError, struct.error) as error:
             raise ValueError(f"message of {topic.name} cannot be read: {error}") from error
         self._writer.write(self._connections[topic.name], log_ns, octets)
 
@@ -75,21 +79,16 @@ class Ros1Part:
             self._writer.abort()
 
 
-def ros1_definition(msgtype: str, typestore: Any) -> tuple[str, str]:
-    """Text and MD5 sum of a type as ROS 1 is to know it.
-
-    Args:
-        msgtype: ROS 2 spelling.
-        typestore: of ROS 2; knows the type.
-    """
+def ros1_types(typestore: Any) -> Any:
+    """The types of a typestore of ROS 2 as ROS 1 is to know them; of use for definitions only."""
     from rosbags.typesys import Stores, get_typestore
 
-    noetic, mixed = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.EMPTY)
-    mixed.fielddefs = {
+    noetic, types = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.EMPTY)
+    types.fielddefs = {
         name: noetic.fielddefs[name] if _has_same_fields(name, typestore, noetic) else fields
         for name, fields in typestore.fielddefs.items()
     }
-    return mixed.generate_msgdef(msgtype, ros_version=1)
+    return types
 
 
 def _has_same_fields(msgtype: str, typestore: Any, noetic: Any) -> bool:

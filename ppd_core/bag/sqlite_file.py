@@ -41,6 +41,9 @@ class SqliteFile:
     def __init__(self, path: Path, tell: Tell) -> None:
         self._path, self._tell = path, tell
         path.open("rb").close()
+        memory = path.with_name(f"{path.name}-shm")
+        # SQLite makes it to read a log that was left behind; the recording is to stay as it is.
+        self._to_remove = None if memory.exists() else memory
         self._database = _connect(path, tell)
         self.blocks: list[Block] = []
         self._counts: Counter[int] = Counter()
@@ -48,27 +51,29 @@ class SqliteFile:
             self.channels = _channels(self._database)
             self._list()
         except sqlite3.DatabaseError as error:
-            self._database.close()
-            raise ValueError(f"{path} must be a recording of rosbag2: {error}") from error
+            self.close()
+            raise ValueError(f"it must be a database of rosbag2: {error}") from error
         except BaseException:
-            self._database.close()
+            self.close()
             raise
         self.counts = dict(self._counts)
 
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
+        if self._to_remove is not None:
+            self._to_remove.unlink(missing_ok=True)
 
     def load(self, block: Block, wanted: frozenset[int]) -> Iterable[Entry]:
         """Messages of the wanted channels; what is lost is told and left out."""
         run: _Run = block.place
         marks = ",".join("?" * len(wanted))
 
-        def select(at: int) -> Iterator[Row]:
+        def select(at: int, limit: int) -> Iterator[Row]:
             return self._database.execute(
                 "SELECT id, topic_id, timestamp, data FROM messages "
-                f"WHERE id BETWEEN ? AND ? AND topic_id IN ({marks}) ORDER BY id",
-                (at, run.last, *wanted),
+                f"WHERE id BETWEEN ? AND ? AND topic_id IN ({marks}) ORDER BY id LIMIT ?",
+                (at, run.last, *wanted, limit),
             )
 
         entries, problem = [], ""
@@ -113,11 +118,11 @@ class SqliteFile:
         if lost is not None:
             self._tell_of(lost, before_ns, None)
 
-    def _select_heads(self, at: int) -> Iterator[Row]:
+    def _select_heads(self, at: int, limit: int) -> Iterator[Row]:
         return self._database.execute(
             "SELECT id, topic_id, timestamp, typeof(data), length(data) FROM messages "
-            "WHERE id >= ? ORDER BY id",
-            (at,),
+            "WHERE id >= ? ORDER BY id LIMIT ?",
+            (at, limit),
         )
 
     def _add(self, run: list[Row]) -> None:
@@ -174,7 +179,7 @@ def _is_time(log_ns: object) -> bool:
 def _channels(database: sqlite3.Connection) -> dict[int, Channel]:
     columns = {name for _, name, *_ in database.execute("PRAGMA table_info(topics)")}
     if not {"id", "name", "type"} <= columns:
-        raise ValueError("it must be a recording of rosbag2, got a database without its tables")
+        raise ValueError("it must be a database of rosbag2, got one without its tables")
     wanted = "id", "name", "type", "serialization_format", "offered_qos_profiles"
     chosen = [name if name in columns else "''" for name in (*wanted, "type_description_hash")]
     definitions = _definitions(database)

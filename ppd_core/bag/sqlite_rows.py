@@ -12,8 +12,8 @@ _LOOKS = 4096
 """Of that step; from then on it doubles."""
 
 Row = tuple[Any, ...]
-Select = Callable[[int], Iterator[Row]]
-"""Rows from an id on, in the order of ids, each with its id first."""
+Select = Callable[[int, int], Iterator[Row]]
+"""Rows from an id on, in the order of ids, each with its id first; at most so many, -1 for all."""
 
 
 class LostRows(NamedTuple):
@@ -35,10 +35,18 @@ def rows_around_damage(select: Select, first: int, last: int | None) -> Iterator
     at = first
     while last is None or at <= last:
         try:
-            for row in select(at):
+            for row in select(at, -1):
                 yield row
                 at = row[0] + 1
             return
+        except sqlite3.DatabaseError:
+            pass
+        # The module reads one row ahead, so that the last one before the damage is still to come.
+        try:
+            for row in select(at, 1):
+                yield row
+                at = row[0] + 1
+            continue
         except sqlite3.DatabaseError as error:
             problem = str(error)
         following = _next_readable(select, at, last)
@@ -94,12 +102,12 @@ def _next_readable(select: Select, at: int, last: int | None) -> int | None:
             high = middle
         else:
             low = middle
-    return None if next(select(high), None) is None else high
+    return None if next(select(high, 1), None) is None else high
 
 
 def _can_read(select: Select, at: int) -> bool:
     try:
-        next(select(at), None)
+        next(select(at, 1), None)
     except sqlite3.DatabaseError:
         return False
     return True

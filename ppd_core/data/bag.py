@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ppd_core.bag.messages import (
     message_to_rgb,
     stamp_ns,
 )
+from ppd_core.bag.reader import BagReader
 from ppd_core.data.eval_samples import EvalSample, SampleError
 
 FAR_M = 80.0
@@ -140,12 +140,12 @@ class BagSet:
             raise IndexError(f"{self.name} has {len(self)} samples, got index {index}")
         name = self.names()[index]
         try:
-            with _reader(self._path) as reader:
+            with BagReader(self._path) as reader:
                 return self._read(reader, name, index)
         except (ValueError, OSError) as error:
             raise SampleError(f"{self._path}, depth image {name}: {error}") from error
 
-    def _read(self, reader: Any, name: str, index: int) -> EvalSample:
+    def _read(self, reader: BagReader, name: str, index: int) -> EvalSample:
         partner = self._pairings["image"].indices[index]
         if partner is None:
             raise ValueError(f"no image of {self._topics['image'].name} belongs to it")
@@ -164,12 +164,11 @@ class BagSet:
         valid_mask = np.isfinite(depth) & (depth < FAR_M)
         return EvalSample(name, image, depth, valid_mask, camera, estimate)
 
-    def _message(self, reader: Any, role: str, index: int) -> Any:
+    def _message(self, reader: BagReader, role: str, index: int) -> Any:
         topic = self._topics[role]
         received = topic.received_ns[index]
-        connections = [one for one in reader.connections if one.topic == topic.name]
-        for connection, _, data in reader.messages(connections, received, received + 1):
-            message = reader.deserialize(data, connection.msgtype)
+        for recorded in reader.messages([topic.name], begin_ns=received, end_ns=received):
+            message = reader.deserialize(recorded)
             if stamp_ns(message) == topic.stamps_ns[index]:
                 return message
         raise ValueError(f"a message of {topic.name} is no longer there")
@@ -205,15 +204,17 @@ def open_bag(
     if estimate_topic is not None:
         wanted["estimate"] = estimate_topic
     info_name = info_topic or f"{_namespace(image_topic)}/camera_info"
-    with _reader(path) as reader:
-        found = {connection.topic for connection in reader.connections}
+    with BagReader(path) as reader:
+        found = reader.topics
         needed = [*wanted.values(), *([info_topic] if info_topic else [])]
         for name in needed:
             if name not in found:
                 raise ValueError(f"{path} has no topic {name}; it has {', '.join(sorted(found))}")
         topics = {role: _list(reader, name) for role, name in wanted.items()}
         info = _first(reader, info_name)
-    return BagSet(path, topics, info, tolerance_s)
+        bag = BagSet(path, topics, info, tolerance_s)
+        bag.notes += [f"Damaged: {gap.describe()}" for gap in reader.gaps]
+    return bag
 
 
 def _namespace(topic: str) -> str:
@@ -224,43 +225,18 @@ def _namespace(topic: str) -> str:
     return "/".join(parts[:-1])
 
 
-def _list(reader: Any, name: str) -> _Topic:
+def _list(reader: BagReader, name: str) -> _Topic:
     topic = _Topic(name, [], [])
-    connections = [one for one in reader.connections if one.topic == name]
-    for connection, received, data in reader.messages(connections):
-        message = reader.deserialize(data, connection.msgtype)
+    for recorded in reader.messages([name]):
+        message = reader.deserialize(recorded)
         if not hasattr(message, "header"):
-            raise ValueError(f"{name} must be of images, got {connection.msgtype}")
+            raise ValueError(f"{name} must be of images, got {recorded.msgtype}")
         topic.stamps_ns.append(stamp_ns(message))
-        topic.received_ns.append(received)
+        topic.received_ns.append(recorded.log_ns)
     return topic
 
 
-def _first(reader: Any, name: str) -> Any:
-    connections = [one for one in reader.connections if one.topic == name]
-    if not connections:
-        return None
-    for connection, _, data in reader.messages(connections):
-        return reader.deserialize(data, connection.msgtype)
+def _first(reader: BagReader, name: str) -> Any:
+    for recorded in reader.messages([name]):
+        return reader.deserialize(recorded)
     return None
-
-
-@contextmanager
-def _reader(path: Path) -> Iterator[Any]:
-    """A recording, open for a block; its errors are ours."""
-    try:
-        from rosbags.highlevel import AnyReader, AnyReaderError
-        from rosbags.typesys import Stores, get_typestore
-    except ImportError as error:
-        raise ImportError(
-            "reading a recording needs rosbags: pip install 'ppd_ros[ros]'"
-        ) from error
-    if not path.exists():
-        raise ValueError(f"{path} does not exist")
-    # Recordings of rosbag2 before Iron do not bring their own definitions.
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    try:
-        with AnyReader([path], default_typestore=store) as reader:
-            yield reader
-    except (AnyReaderError, OSError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error

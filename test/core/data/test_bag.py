@@ -167,6 +167,16 @@ def test_what_is_no_recording_is_refused(tmp_path: Path):
             opened(tmp_path / name)
 
 
+def test_a_damaged_recording_is_measured_as_far_as_it_goes(recording: Path):
+    (path,) = (one for one in recording.iterdir() if one.suffix != ".yaml")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 9 // 10])
+    bag = opened(recording)
+    assert 0 < len(bag) <= len(DEPTH_STAMPS)
+    np.testing.assert_array_equal(bag[0].image, rgb(0))
+    assert any(note.startswith("Damaged: ") for note in bag.notes)
+
+
 def test_recordings_of_ros_1_are_read(tmp_path: Path):
     store = get_typestore(Stores.ROS1_NOETIC)
     types = store.types
