@@ -88,6 +88,34 @@ def test_a_damaged_index_of_times_costs_nothing(bag: Recording):
     assert bag.read() == (bag.messages, [])
 
 
+@pytest.mark.parametrize("padding", [0, 6000])
+def test_damaged_pages_that_only_lead_to_others_cost_nothing(
+    bags: Bags, tmp_path: Path, padding: int
+):
+    bag = Recording(bags, tmp_path / "b", padding=padding)
+    pages = bag.pages(INTERIOR)
+    assert pages
+    for at in pages:
+        bag.content[at : at + PAGE] = random.Random(2).randbytes(PAGE)
+    messages, gaps = bag.read()
+    assert messages == bag.messages
+    # What came behind them cannot be known.
+    (gap,) = gaps
+    assert "lost but for 600 messages, which were found apart" in gap.detail
+
+
+def test_a_lost_page_of_a_message_that_is_looked_for_is_told(bags: Bags, tmp_path: Path):
+    bag = Recording(bags, tmp_path / "b", count=100, padding=20_000)
+    lost = bag.messages[7]
+    for at in [*bag.pages(INTERIOR), bag.content.index(lost[2][9000:9032]) // PAGE * PAGE]:
+        bag.content[at : at + PAGE] = bytes(PAGE)
+    messages, gaps = bag.read()
+    assert messages == [one for one in bag.messages if one != lost]
+    assert len(gaps) == 2
+    gap = gaps[1]
+    assert gap.detail.startswith("1 of ") and gap.detail.endswith("their pages are not all there")
+
+
 def test_a_file_that_was_cut_off_gives_what_is_left(bag: Recording):
     at = bag.pages(LEAF)[6]
     rest = bag.outside(at, len(bag.content))
