@@ -13,6 +13,7 @@ pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
 from rosbags.rosbag2 import StoragePlugin
 
 from ppd_core.bag.reader import BagReader, Gap
+from ppd_core.bag.sqlite_rows import LostRows, in_rising_order
 
 Message = tuple[str, int, bytes]
 Bags = SimpleNamespace
@@ -78,6 +79,23 @@ def test_a_damaged_page_costs_its_rows(bag: Recording, which: int):
         assert gap.detail.startswith(f"{lost} messages are lost")
         assert gap.begin_ns is not None and gap.end_ns is not None
         assert rest[0][1] < gap.begin_ns < gap.end_ns < rest[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ([1, 2, 3], [1, 2, 3]),
+        ([1, 900, 3, 4], [1, (2, 2), 3, 4]),
+        ([1, 2, 0, 0, 5, 6], [1, 2, (3, 4), 5, 6]),
+        ([5, 0], [5, (6, None)]),
+        ([1, 1, 2], [1, 2]),
+    ],
+)
+def test_rows_whose_ids_do_not_rise_are_left_out(
+    keys: list[int], expected: list[int | tuple[int, int | None]]
+):
+    rows = in_rising_order(iter([(key,) for key in keys]))
+    assert [row[:2] if isinstance(row, LostRows) else row[0] for row in rows] == expected
 
 
 def test_a_damaged_index_of_times_costs_nothing(bag: Recording):
