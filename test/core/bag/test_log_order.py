@@ -45,6 +45,13 @@ def test_equal_times_keep_the_order_of_the_file():
     assert [one.stop for one in got] == [1, 2]
 
 
+def test_a_late_message_does_not_keep_its_block():
+    late = Entry(100, 0, bytes(range(100)), 40, 42)
+    blocks = [Block(0, 100, None, [*entries(0), late]), Block(50, 50, None, entries(50))]
+    *_, last = in_log_order(blocks, lambda block: block.place)
+    assert (last.log_ns, last.buffer, last.start, last.stop) == (100, bytes([40, 41]), 0, 2)
+
+
 def test_what_would_not_fit_into_memory_is_given_early(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(log_order, "HELD_BYTES", 25)
     order, loads = given(*(entries(0, 100, size=10) for _ in range(5)))
