@@ -44,15 +44,34 @@ def in_log_order(
     A block is loaded when those before it have been given up to its begin.
     """
     order = count()
-    heap: list[tuple[int, int, Entry]] = []
+    heap: list[list[Any]] = []
+    fresh: list[list[Any]] = []
     held_bytes = 0
     for block in sorted(blocks, key=lambda one: one.begin_ns):
         while heap and (heap[0][0] < block.begin_ns or held_bytes > HELD_BYTES):
-            entry = heapq.heappop(heap)[2]
+            entry = _take(heap)
             held_bytes -= entry.stop - entry.start
             yield entry
-        for entry in load(block):
-            heapq.heappush(heap, (entry.log_ns, next(order), entry))
-            held_bytes += entry.stop - entry.start
+        for item in fresh:
+            if item[2] is not None:
+                item[2] = _on_its_own(item[2])
+        fresh = [[entry.log_ns, next(order), entry] for entry in load(block)]
+        for item in fresh:
+            heapq.heappush(heap, item)
+            held_bytes += item[2].stop - item[2].start
     while heap:
-        yield heapq.heappop(heap)[2]
+        yield _take(heap)
+
+
+def _take(heap: list[list[Any]]) -> Entry:
+    item = heapq.heappop(heap)
+    entry, item[2] = item[2], None
+    return entry
+
+
+def _on_its_own(entry: Entry) -> Entry:
+    """Without its block's buffer, which one late message would keep in memory."""
+    size = entry.stop - entry.start
+    if size == len(entry.buffer):
+        return entry
+    return Entry(entry.log_ns, entry.channel, entry.buffer[entry.start : entry.stop], 0, size)

@@ -193,7 +193,7 @@ def read_chunk_index(content: bytes) -> ChunkPlace:
         data_size, full_size = struct.unpack_from("<QQ", content, at)
     except (struct.error, UnicodeDecodeError) as error:
         raise MalformedError(f"a chunk index cannot be read: {error}") from error
-    if at + 16 != len(content) or begin_ns > end_ns:
+    if at + 16 != len(content) or begin_ns > end_ns or compression not in COMPRESSIONS:
         raise MalformedError("a chunk index contradicts itself")
     return ChunkPlace(
         offset, size, begin_ns, end_ns, channels, index_size, compression, data_size, full_size

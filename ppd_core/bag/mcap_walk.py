@@ -35,6 +35,7 @@ from ppd_core.bag.recording import Gap, Tell
 
 RUN_BYTES = 4 * 2**20
 """Messages outside of chunks are read in runs of about that."""
+_STRAY_NS = 10 * 86400 * 10**9
 _WINDOW_BYTES = 2**20
 _DECLARATION_BYTES = 2**24
 """A schema or channel beyond that is a damaged length."""
@@ -213,8 +214,10 @@ class McapWalk:
         channel, _, log_ns, _ = MESSAGE_HEAD.unpack_from(head, RECORD.size)
         if channel not in self.index.channels and channel not in self.index.others:
             return None
-        after = self._read(end, 1)
+        after = self._read(end, RECORD.size + MESSAGE_HEAD.size)
         if after and not 0 < after[0] <= LAST:
+            return None
+        if self._run is not None and _is_stray(log_ns, self._run.last_ns, after):
             return None
         self._is_bare = True
         self._tell_lost(log_ns)
@@ -276,3 +279,11 @@ class McapWalk:
         if lost.count:
             detail += f": {lost.count} messages are lost"
         self._tell(Gap(self._path, times[0], times[-1], detail))
+
+
+def _is_stray(log_ns: int, before_ns: int, after: bytes) -> bool:
+    """Whether a log time is days away from that before it and that of the message behind it."""
+    if len(after) < RECORD.size + MESSAGE_HEAD.size or after[0] != MESSAGE:
+        return False
+    after_ns = MESSAGE_HEAD.unpack_from(after, RECORD.size)[2]
+    return abs(after_ns - before_ns) < _STRAY_NS < abs(log_ns - before_ns)

@@ -43,8 +43,10 @@ class OpenedFiles:
         if file.path in self._opened:
             self._opened.move_to_end(file.path)
             return self._opened[file.path]
-        if file.is_packed or len(self._opened) >= OPEN_FILES:
+        if file.is_packed:
             self.close()
+        elif len(self._opened) >= OPEN_FILES:
+            self._opened.popitem(last=False)[1].close()
         path = self._unpack(file.path) if file.is_packed else file.path
 
         def tell(gap: Gap) -> None:

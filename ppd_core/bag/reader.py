@@ -108,12 +108,13 @@ class BagReader:
                 and (begin_ns is None or one.end_ns >= begin_ns)
                 and (end_ns is None or one.begin_ns <= end_ns)
             ]
-            for entry in in_log_order(blocks, self._loader(file, stored, wanted)):
+            channels = stored.channels
+            for entry in in_log_order(blocks, self._loader(file, wanted)):
                 if begin_ns is not None and entry.log_ns < begin_ns:
                     continue
                 if end_ns is not None and entry.log_ns > end_ns:
                     continue
-                message = self._message(file, stored.channels[entry.channel], entry)
+                message = self._message(file, channels[entry.channel], entry)
                 if message is not None:
                     yield message
 
@@ -144,10 +145,12 @@ class BagReader:
                 wanted.add(key)
         return frozenset(wanted)
 
-    def _loader(self, file: DataFile, stored: StoredFile, wanted: frozenset[int]) -> Any:
+    def _loader(self, file: DataFile, wanted: frozenset[int]) -> Any:
         def load(block: Block) -> Iterable[Entry]:
+            # Asked for again, as another pass over many files may have closed it.
+            stored = self._open(file)
             try:
-                return stored.load(block, wanted)
+                return [] if stored is None else stored.load(block, wanted)
             except OSError as error:
                 detail = f"the disk does not give a part of the file: {error}"
                 self._tell(Gap(file.path, block.begin_ns, block.end_ns, detail))
@@ -174,9 +177,11 @@ class BagReader:
             for key, channel in stored.channels.items():
                 counts = stored.counts
                 self._declare(channel, None if counts is None else counts.get(key, 0))
-            if stored.blocks:
-                begins = [one.begin_ns for one in stored.blocks]
-                ends = [one.end_ns for one in stored.blocks]
+            # A chunk of declarations alone has no times, which is written as zeros.
+            timed = [one for one in stored.blocks if one.end_ns or one.channels]
+            if timed:
+                begins = [one.begin_ns for one in timed]
+                ends = [one.end_ns for one in timed]
                 self.begin_ns = min([*begins, *([] if self.begin_ns is None else [self.begin_ns])])
                 self.end_ns = max([*ends, *([] if self.end_ns is None else [self.end_ns])])
         if unreadable == len(self._files):

@@ -85,7 +85,8 @@ def read_end(file: BinaryIO, size: int) -> Ros1Index | None:
                 connections += 1
             elif head.opcode == CHUNK_INFO:
                 offset, begin_ns, end_ns, counts = read_chunk_info(head, data)
-                index.chunks.append(ChunkPlace(offset, begin_ns, end_ns, frozenset(counts)))
+                begin, end = (begin_ns, end_ns) if counts else (None, None)
+                index.chunks.append(ChunkPlace(offset, begin, end, frozenset(counts)))
                 index.counts += Counter(counts)
             else:
                 return None

@@ -12,19 +12,24 @@ from urllib.parse import quote
 from ppd_core.bag.channels import Channel
 from ppd_core.bag.log_order import Block, Entry
 from ppd_core.bag.recording import Gap, Tell
+from ppd_core.bag.sqlite_pages import PageRow, SqlitePages
 from ppd_core.bag.sqlite_rows import LostRows, Row, in_rising_order, rows_around_damage
 
+_ROWS = 100
+"""More than are on a page, unless messages are tiny."""
 RUN_BYTES = 4 * 2**20
 RUN_ROWS = 2000
 """Rows are read in runs that end at either."""
 
 
 class _Run(NamedTuple):
-    """Rows one behind the other, by their first and last id."""
+    """Rows one behind the other, by their first and last id; or by their pages."""
 
     first: int
     last: int
     counts: Counter[int]
+    first_page: int | None = None
+    last_page: int = 0
 
 
 class SqliteFile:
@@ -40,11 +45,13 @@ class SqliteFile:
 
     def __init__(self, path: Path, tell: Tell) -> None:
         self._path, self._tell = path, tell
-        path.open("rb").close()
+        self._file = path.open("rb")
         memory = path.with_name(f"{path.name}-shm")
         # SQLite makes it to read a log that was left behind; the recording is to stay as it is.
         self._to_remove = None if memory.exists() else memory
         self._database = _connect(path, tell)
+        self._pages: SqlitePages | None = None
+        self._lost: list[tuple[LostRows, int | None, int | None]] = []
         self.blocks: list[Block] = []
         self._counts: Counter[int] = Counter()
         try:
@@ -61,12 +68,15 @@ class SqliteFile:
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
+        self._file.close()
         if self._to_remove is not None:
             self._to_remove.unlink(missing_ok=True)
 
     def load(self, block: Block, wanted: frozenset[int]) -> Iterable[Entry]:
         """Messages of the wanted channels; what is lost is told and left out."""
         run: _Run = block.place
+        if run.first_page is not None:
+            return self._load_pages(block, run, wanted)
         marks = ",".join("?" * len(wanted))
 
         def select(at: int, limit: int) -> Iterator[Row]:
@@ -82,14 +92,18 @@ class SqliteFile:
                 problem = row.problem
             elif isinstance(row[3], bytes):
                 entries.append(Entry(row[2], row[1], row[3], 0, len(row[3])))
-        had = sum(run.counts[key] for key in wanted)
-        if len(entries) < had:
-            problem = f", {problem}" if problem else ""
-            detail = f"{had - len(entries)} of {had} messages in rows {run.first} to {run.last}"
-            self._tell(
-                Gap(self._path, block.begin_ns, block.end_ns, f"{detail} are lost{problem}")
-            )
+        self._tell_missing(block, run, wanted, len(entries), problem)
         return entries
+
+    def _tell_missing(
+        self, block: Block, run: _Run, wanted: frozenset[int], given: int, problem: str
+    ) -> None:
+        had = sum(run.counts[key] for key in wanted)
+        if given < had:
+            problem = f", {problem}" if problem else ""
+            detail = f"{had - given} of {had} messages in rows {run.first} to {run.last}"
+            detail += f" are lost{problem}"
+            self._tell(Gap(self._path, block.begin_ns, block.end_ns, detail))
 
     def _list(self) -> None:
         run: list[Row] = []
@@ -107,7 +121,7 @@ class SqliteFile:
                 run, held, lost = [], 0, LostRows(key, key, "the row contradicts itself")
                 continue
             if lost is not None:
-                self._tell_of(lost, before_ns, log_ns)
+                self._lost.append((lost, before_ns, log_ns))
                 lost = None
             run.append(row)
             held, before_ns = held + size, log_ns
@@ -116,7 +130,64 @@ class SqliteFile:
                 run, held = [], 0
         self._add(run)
         if lost is not None:
-            self._tell_of(lost, before_ns, None)
+            self._lost.append((lost, before_ns, None))
+        found = self._search()
+        for one, begin_ns, end_ns in self._lost:
+            self._tell_of(one, begin_ns, end_ns, found[one])
+
+    def _search(self) -> Counter[LostRows]:
+        """Look for lost rows on the pages themselves, if more are lost than a page may hold."""
+        found = Counter[LostRows]()
+        self._long = [
+            one for one, _, _ in self._lost if one.last is None or one.last - one.first > _ROWS
+        ]
+        if self._long:
+            self._pages = SqlitePages.of(self._file)
+        if self._pages is None:
+            return found
+        run: list[PageRow] = []
+        held = 0
+        for row in self._pages.rows(self.channels):
+            lost = self._lost_with(row.key)
+            if lost is None:
+                continue
+            found[lost] += 1
+            run.append(row)
+            held += row.data_size
+            if held >= RUN_BYTES or len(run) >= RUN_ROWS:
+                self._add_pages(run)
+                run, held = [], 0
+        self._add_pages(run)
+        return found
+
+    def _lost_with(self, key: int) -> LostRows | None:
+        for one in self._long:
+            if one.first <= key and (one.last is None or key <= one.last):
+                return one
+        return None
+
+    def _add_pages(self, run: list[PageRow]) -> None:
+        if run:
+            times = [row.log_ns for row in run]
+            counts = Counter(row.channel for row in run)
+            self._counts += counts
+            keys = [row.key for row in run]
+            place = _Run(min(keys), max(keys), counts, run[0].page, run[-1].page)
+            self.blocks.append(Block(min(times), max(times), frozenset(counts), place))
+
+    def _load_pages(self, block: Block, run: _Run, wanted: frozenset[int]) -> list[Entry]:
+        assert self._pages is not None and run.first_page is not None
+        entries, keys = [], set[int]()
+        for row in self._pages.rows(wanted, run.first_page, run.last_page):
+            is_in = run.first <= row.key <= run.last and row.key not in keys
+            if not is_in or self._lost_with(row.key) is None:
+                continue
+            data = self._pages.data(row)
+            if data is not None:
+                keys.add(row.key)
+                entries.append(Entry(row.log_ns, row.channel, data, 0, len(data)))
+        self._tell_missing(block, run, wanted, len(entries), "their pages are not all there")
+        return entries
 
     def _select_heads(self, at: int, limit: int) -> Iterator[Row]:
         return self._database.execute(
@@ -133,11 +204,16 @@ class SqliteFile:
             place = _Run(run[0][0], run[-1][0], counts)
             self.blocks.append(Block(min(times), max(times), frozenset(counts), place))
 
-    def _tell_of(self, lost: LostRows, begin_ns: int | None, end_ns: int | None) -> None:
+    def _tell_of(
+        self, lost: LostRows, begin_ns: int | None, end_ns: int | None, found: int
+    ) -> None:
         if lost.last is None:
-            detail = "the last messages are lost"
+            detail = "the end of the table is lost"
+            detail += f" but for {found} messages, which were found apart" if found else ""
+        elif lost.last - lost.first + 1 == found:
+            return
         else:
-            detail = f"{lost.last - lost.first + 1} messages are lost"
+            detail = f"{lost.last - lost.first + 1 - found} messages are lost"
         self._tell(Gap(self._path, begin_ns, end_ns, f"{detail}, {lost.problem}"))
 
 

@@ -61,27 +61,35 @@ def in_rising_order(rows: Iterator[Row | LostRows]) -> Iterator[Row | LostRows]:
 
     Of two that contradict each other, the one that does not fit what came before goes.
     """
-    before, held, is_missing = 0, None, False
+    problem = "a row's id is wrong"
+    before, held = 0, None
+    # Whether rows are missing before the one that is held, and behind it.
+    is_before, is_behind = False, False
     for row in rows:
-        if isinstance(row, LostRows):
+        if held is None or isinstance(row, LostRows):
             if held is not None:
                 yield held
-            held, before, is_missing = None, row.last or before, False
-            yield row
-            continue
-        if held is not None:
-            if row[0] > held[0]:
-                if is_missing:
-                    yield LostRows(before + 1, held[0] - 1, "a row's id is wrong")
-                yield held
-                before, is_missing = held[0], False
+                before = held[0]
+            if isinstance(row, LostRows):
+                yield row
+                before, held = row.last or before, None
             else:
-                is_missing = True
-                if row[0] <= before:
-                    continue
-        held = row
+                held = row
+            is_before = is_behind = False
+        elif row[0] > held[0]:
+            if is_before and held[0] > before + 1:
+                yield LostRows(before + 1, held[0] - 1, problem)
+            yield held
+            before, held = held[0], row
+            is_before, is_behind = is_behind, False
+        elif row[0] > before:
+            held, is_before, is_behind = row, True, False
+        else:
+            is_behind = True
     if held is not None:
         yield held
+        if is_behind:
+            yield LostRows(held[0] + 1, None, problem)
 
 
 def _next_readable(select: Select, at: int, last: int | None) -> int | None:

@@ -12,6 +12,7 @@ pytest.importorskip("mcap", reason="recordings need mcap")
 
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
+from ppd_core.bag import opened_files
 from ppd_core.bag.reader import BagReader, Gap
 
 Message = tuple[str, int, bytes]
@@ -51,6 +52,18 @@ def test_files_are_read_one_after_the_other(bags: Bags, split: Path):
     with BagReader(split) as reader:
         assert reader.topics["/info"].count == 12
         assert (reader.begin_ns, reader.end_ns) == (0, 11 * 10**9 + 7)
+
+
+def test_two_passes_at_once_do_not_close_each_others_files(
+    bags: Bags, split: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(opened_files, "OPEN_FILES", 2)
+    with BagReader(split) as reader:
+        slow = reader.messages()
+        first = next(slow)
+        assert len(list(reader.messages())) == 24
+        assert [first.data, *(one.data for one in slow)] == [one[2] for one in bags.recorded()]
+        assert reader.gaps == []
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not what it was" * 9])

@@ -176,6 +176,18 @@ def test_messages_outside_of_chunks_are_read_around_damage(bags: Bags, tmp_path:
         assert reader.topics["/image"].count == 12 - 3
 
 
+def test_a_log_time_that_is_years_away_is_not_believed(bags: Bags, tmp_path: Path):
+    messages = bags.recorded()
+    path = bags.mcap(tmp_path / "b.mcap", messages, use_chunking=False)
+    content = bytearray(path.read_bytes())
+    content[content.index(messages[6][2]) - 9] = 0x40  # the highest byte of the log time
+    path.write_bytes(content)
+    with BagReader(path) as reader:
+        read = [(one.topic, one.log_ns, one.data) for one in reader.messages()]
+        assert read == messages[:6] + messages[7:]
+        assert len(reader.gaps) == 1 and reader.end_ns == messages[-1][1]
+
+
 def test_a_lost_declaration_is_told(bags: Bags, tmp_path: Path):
     bag = Recording(bags, tmp_path / "b.mcap")
     bag.content[bag.chunks[0].chunk_start_offset + 100] ^= 1

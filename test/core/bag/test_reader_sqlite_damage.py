@@ -13,6 +13,7 @@ pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
 from rosbags.rosbag2 import StoragePlugin
 
 from ppd_core.bag.reader import BagReader, Gap
+from ppd_core.bag.sqlite_rows import LostRows, in_rising_order
 
 Message = tuple[str, int, bytes]
 Bags = SimpleNamespace
@@ -80,12 +81,57 @@ def test_a_damaged_page_costs_its_rows(bag: Recording, which: int):
         assert rest[0][1] < gap.begin_ns < gap.end_ns < rest[-1][1]
 
 
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ([1, 2, 3], [1, 2, 3]),
+        ([1, 900, 3, 4], [1, (2, 2), 3, 4]),
+        ([1, 2, 0, 0, 5, 6], [1, 2, (3, 4), 5, 6]),
+        ([5, 0], [5, (6, None)]),
+        ([1, 1, 2], [1, 2]),
+    ],
+)
+def test_rows_whose_ids_do_not_rise_are_left_out(
+    keys: list[int], expected: list[int | tuple[int, int | None]]
+):
+    rows = in_rising_order(iter([(key,) for key in keys]))
+    assert [row[:2] if isinstance(row, LostRows) else row[0] for row in rows] == expected
+
+
 def test_a_damaged_index_of_times_costs_nothing(bag: Recording):
     pages = [at for at in range(PAGE, len(bag.content), PAGE) if bag.content[at] in (0x0A, 0x02)]
     assert len(pages) > 2
     for at in pages:
         bag.content[at : at + PAGE] = bytes(PAGE)
     assert bag.read() == (bag.messages, [])
+
+
+@pytest.mark.parametrize("padding", [0, 6000])
+def test_damaged_pages_that_only_lead_to_others_cost_nothing(
+    bags: Bags, tmp_path: Path, padding: int
+):
+    bag = Recording(bags, tmp_path / "b", padding=padding)
+    pages = bag.pages(INTERIOR)
+    assert pages
+    for at in pages:
+        bag.content[at : at + PAGE] = random.Random(2).randbytes(PAGE)
+    messages, gaps = bag.read()
+    assert messages == bag.messages
+    # What came behind them cannot be known.
+    (gap,) = gaps
+    assert "lost but for 600 messages, which were found apart" in gap.detail
+
+
+def test_a_lost_page_of_a_message_that_is_looked_for_is_told(bags: Bags, tmp_path: Path):
+    bag = Recording(bags, tmp_path / "b", count=100, padding=20_000)
+    lost = bag.messages[7]
+    for at in [*bag.pages(INTERIOR), bag.content.index(lost[2][9000:9032]) // PAGE * PAGE]:
+        bag.content[at : at + PAGE] = bytes(PAGE)
+    messages, gaps = bag.read()
+    assert messages == [one for one in bag.messages if one != lost]
+    assert len(gaps) == 2
+    gap = gaps[1]
+    assert gap.detail.startswith("1 of ") and gap.detail.endswith("their pages are not all there")
 
 
 def test_a_file_that_was_cut_off_gives_what_is_left(bag: Recording):
