@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from ppd_core.bag.mcap_writer import McapWriter
 from ppd_core.bag.metadata import METADATA_VERSION, Progress, metadata_yaml, qos_maps, to_yaml
 from ppd_core.bag.recording import BagTopic
+
+CHUNK_BYTES = 2**20
+"""Of MCAP: a player seeks by chunks, and damage costs one."""
 
 
 class PartFile(Protocol):
@@ -43,28 +46,34 @@ class McapPart:
     """
 
     def __init__(self, path: Path, compression: str = "none") -> None:
+        from mcap.writer import CompressionType, Writer
+
         self._stream = path.open("xb")
-        self._writer = McapWriter(
-            self._stream, compression=compression, profile="ros2", library="ppd_ros"
+        self._writer = Writer(
+            self._stream, chunk_size=CHUNK_BYTES, compression=CompressionType[compression.upper()]
         )
+        self._writer.start(profile="ros2", library="ppd_ros")
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
 
     def declare(self, topic: BagTopic) -> None:
         """Say that messages of a topic may come."""
         if topic.msgtype not in self._schemas:
-            self._schemas[topic.msgtype] = self._writer.add_schema(
-                topic.msgtype, topic.format, topic.definition
+            self._schemas[topic.msgtype] = self._writer.register_schema(
+                topic.msgtype, topic.format, topic.definition.encode()
             )
-        self._channels[topic.name] = self._writer.add_channel(
+        self._channels[topic.name] = self._writer.register_channel(
             topic.name,
+            "cdr",
             self._schemas[topic.msgtype],
             {"offered_qos_profiles": _qos_text(topic), "topic_type_hash": topic.digest},
         )
 
     def write(self, topic: BagTopic, log_ns: int, data: bytes | memoryview) -> None:
         """Write a message, CDR, of a topic that was declared."""
-        self._writer.add_message(self._channels[topic.name], log_ns, data)
+        # It asks for bytes and takes whatever a buffer takes.
+        add: Callable[[int, int, Any, int], None] = self._writer.add_message
+        add(self._channels[topic.name], log_ns, data, log_ns)
 
     def finish(self, progress: Progress) -> None:
         """Write the index, and close; `progress` is of this file alone."""

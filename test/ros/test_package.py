@@ -76,7 +76,7 @@ WITHOUT_KEY = {
     "torch_tensorrt": "asked for by name alone, and not on every machine",
     "rosbags": "stands in for cv_bridge where there is none; reads and writes recordings",
     # At a desk, not on a robot: recordings, the viewer, videos.
-    **dict.fromkeys(("zstandard", "lz4", "rerun", "av"), "optional"),
+    **dict.fromkeys(("mcap", "zstandard", "lz4", "rerun", "av"), "optional"),
     "vggt": "a rival of ppd eval, on no index",
     # Simulator and training, which a robot does not need.
     **dict.fromkeys(

@@ -18,7 +18,7 @@ from mcap_ros2.decoder import DecoderFactory
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from ppd_core.bag import making, mcap_writer
+from ppd_core.bag import making, parts
 from ppd_core.bag.recording import BagMessage, BagTopic
 from ppd_core.bag.typestore import typestore
 from ppd_core.bag.writer import BagWriter
@@ -141,7 +141,7 @@ def test_summary_and_indexes_of_mcap_agree_with_its_messages(compression, tmp_pa
     assert statistics.message_end_time == log_ns(2, len(topics) - 1)
     assert statistics.schema_count == len(summary.schemas) == 6
     assert statistics.channel_count == len(summary.channels) == len(topics)
-    assert statistics.chunk_count == len(summary.chunk_indexes) >= 3
+    assert statistics.chunk_count == len(summary.chunk_indexes) >= 2
     assert statistics.metadata_count == len(summary.metadata_indexes) == 1
     assert set(statistics.channel_message_counts.values()) == {3}
     # The index alone finds a topic's messages, and those of a time.
@@ -179,8 +179,9 @@ def test_chunks_are_neither_tiny_nor_of_many_large_messages(tmp_path):
             index.uncompressed_size for index in make_reader(stream).get_summary().chunk_indexes
         ]
     large = HEIGHT * WIDTH * 4
-    assert len(sizes) == 4
-    assert all(large <= size < large + mcap_writer.CHUNK_BYTES + 1000 for size in sizes)
+    *full, last = sizes
+    assert full and last
+    assert all(parts.CHUNK_BYTES <= size < large + parts.CHUNK_BYTES + 1000 for size in full)
 
 
 def test_plain_sqlite_reads_back_what_went_in(tmp_path):
