@@ -165,9 +165,32 @@ def _check_part(path: Path, part: Part) -> None:
 def _locked(path: Path) -> Any:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path)
+    lock = FileLock(path, thread_local=False)  # One thread opens, another may close.
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise ValueError(f"{path.parent} is being written to by another process") from None
     return lock
+
+
+def discard(path: Path) -> None:
+    """Remove a bag that was written here, complete or not, and nothing else.
+
+    Raises:
+        ValueError: something else is there, or another process writes to it.
+    """
+    if not path.exists():
+        return
+    progress = read_progress(path) if path.is_dir() else None
+    if progress is None:
+        _own_progress(path, "")  # Refuses what is not ours.
+        return
+    lock = _locked(path / _LOCK_FILE)
+    try:
+        # The progress file last: until then it is known whose the rest is.
+        names = [METADATA_FILE, *(part.name for part in progress.parts), PROGRESS_FILE]
+        for name in names:
+            (path / name).unlink(missing_ok=True)
+        (path / _LOCK_FILE).unlink(missing_ok=True)
+    finally:
+        lock.release()

@@ -25,6 +25,7 @@ from ppd_core.message_values import (
     fill_millimetres,
     valid_points,
 )
+from ppd_core.status_report import StatusReport
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
 
 _FLOAT32 = 7
@@ -132,14 +133,8 @@ def alignment_message(
     return _types()[ALIGNMENT_TYPE](header=header, **values)
 
 
-def diagnostics_message(stamp_ns: int, statuses: Sequence[Mapping[str, Any]]) -> Any:
-    """A diagnostic_msgs/msg/DiagnosticArray.
-
-    Args:
-        stamp_ns: when that was so.
-        statuses: each with `name`, `message`, `level` (0 ok, 1 warning, 2 error, 3 stale),
-            `hardware_id`, and `values` (name -> anything); only the name must be there.
-    """
+def diagnostics_message(stamp_ns: int, reports: Sequence[StatusReport]) -> Any:
+    """A diagnostic_msgs/msg/DiagnosticArray of what was so at `stamp_ns`."""
     types = _types()
     status = types["diagnostic_msgs/msg/DiagnosticStatus"]
     pair = types["diagnostic_msgs/msg/KeyValue"]
@@ -147,13 +142,13 @@ def diagnostics_message(stamp_ns: int, statuses: Sequence[Mapping[str, Any]]) ->
         header=make_header(stamp_ns, ""),
         status=[
             status(
-                level=int(one.get("level", 0)),
-                name=one["name"],
-                message=one.get("message", ""),
-                hardware_id=one.get("hardware_id", ""),
-                values=[pair(key, str(value)) for key, value in one.get("values", {}).items()],
+                level=report.level,
+                name=report.name,
+                message=report.message,
+                hardware_id=report.hardware_id,
+                values=[pair(key, value) for key, value in report.values.items()],
             )
-            for one in statuses
+            for report in reports
         ],
     )
 

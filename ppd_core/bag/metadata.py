@@ -81,7 +81,7 @@ class Progress:
         try:
             return json.dumps(document, indent=1, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
-            raise ValueError(f"state must be JSON, got {self.state!r}: {error}") from error
+            raise ValueError(f"state must be JSON: {error}") from error
 
 
 def read_progress(folder: Path) -> Progress | None:

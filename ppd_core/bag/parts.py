@@ -123,7 +123,7 @@ class Sqlite3Part:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._database = sqlite3.connect(path)
+        self._database = sqlite3.connect(path, check_same_thread=False)
         self._database.executescript(self._SCHEMA)
         self._types: set[str] = set()
         self._topics: dict[str, int] = {}

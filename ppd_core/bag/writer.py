@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ppd_core.bag.bag_folder import SUFFIXES, BagFolder
+from ppd_core.bag.bag_folder import SUFFIXES, BagFolder, discard
 from ppd_core.bag.metadata import Part, default_qos, read_progress
 from ppd_core.bag.parts import McapPart, PartFile, Sqlite3Part
 from ppd_core.bag.recording import BagMessage, BagTopic
@@ -92,6 +92,11 @@ class BagWriter:
         if progress is None or progress.state is None:
             return None
         return {**progress.state, "complete": progress.is_complete}
+
+    @staticmethod
+    def discard(folder: Path) -> None:
+        """Remove a bag that was written here, complete or not; see `bag_folder.discard`."""
+        discard(Path(folder))
 
     @property
     def topics(self) -> Mapping[str, BagTopic]:

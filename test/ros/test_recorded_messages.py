@@ -15,6 +15,7 @@ pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
 from ppd_core.bag import making
 from ppd_core.bag.typestore import ALIGNMENT_TYPE, typestore
 from ppd_core.message_values import alignment_values
+from ppd_core.status_report import WARN, StatusReport
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
 from ppd_ros import calibration, conversions
 
@@ -77,15 +78,7 @@ MESSAGES = {
         diagnostics,
         lambda: making.diagnostics_message(
             12 * 10**9 + 345,
-            [
-                {
-                    "name": "ppd",
-                    "level": 1,
-                    "message": "slow",
-                    "hardware_id": "cpu",
-                    "values": {"frames": 3},
-                }
-            ],
+            [StatusReport("ppd", WARN, "slow", {"frames": "3"}, "cpu")],
         ),
     ),
 }

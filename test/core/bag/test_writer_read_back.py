@@ -22,6 +22,7 @@ from ppd_core.bag import making, parts
 from ppd_core.bag.recording import BagMessage, BagTopic
 from ppd_core.bag.typestore import typestore
 from ppd_core.bag.writer import BagWriter
+from ppd_core.status_report import WARN, StatusReport
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
 
 STORE = typestore()
@@ -56,7 +57,7 @@ def messages_of(number: int) -> dict[str, Any]:
             alignment, header, source="depth", failure=AlignmentError("flat_samples", "")
         ),
         "/diagnostics": making.diagnostics_message(
-            stamp_ns, [{"name": "ppd", "level": 1, "values": {"a": 1.5, "ä": "ö"}}]
+            stamp_ns, [StatusReport("ppd", WARN, "", {"a": "1.5", "ä": "ö"})]
         ),
         "/tf_static": making.transform_message(
             stamp_ns, "base", "camera", (0.1, 0.2, 0.3), (0, 0, 0, 1)
