@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ppd_core.cli import bench, depth, export, sim, train, weights
+from ppd_core.cli import bag, bench, depth, export, sim, train, weights
 from ppd_core.cli import eval as evaluation
 from ppd_core.version import __version__
 
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     runs = {}
     modules = {
+        "bag": bag,
         "bench": bench,
         "depth": depth,
         "eval": evaluation,

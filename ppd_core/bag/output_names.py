@@ -1,0 +1,19 @@
+"""What can be written of a recording's frames, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OUTPUTS: Mapping[str, str] = {
+    "depth": "depth/image",
+    "depth_mm": "depth/image_raw",
+    "camera_info": "depth/camera_info",
+    "preview": "depth/image_color",
+    "points": "points",
+    "rgb": "rgb/image",
+    "alignment": "alignment",
+    "diagnostics": "/diagnostics",
+}
+"""What can be written -> its topic below the namespace, as the node has them."""
+DEFAULT_OUTPUTS = ("depth", "camera_info", "points", "alignment", "diagnostics")
+NEEDS_CAMERA = ("camera_info", "points")

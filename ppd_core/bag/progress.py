@@ -1,0 +1,70 @@
+"""How far a run over a recording is, and what became of its frames: all that outlives a kill."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ppd_core.depth_result import DepthResult
+
+
+@dataclass(eq=False)
+class Progress:
+    """Counts of a run, from its first frame on.
+
+    Attributes:
+        frames: images that are done.
+        unreadable: of them, those that could not be read.
+        states: state of an alignment, or "lost" -> frames.
+        failures: why frames had no metres of their own -> frames.
+        model_s: seconds that the model and the alignment took.
+        total_s: seconds of the whole run.
+    """
+
+    frames: int = 0
+    unreadable: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    model_s: float = 0.0
+    total_s: float = 0.0
+
+    def note(self, result: DepthResult | None, *, are_metres_wanted: bool) -> None:
+        """Count a frame; None is one that could not be read."""
+        self.frames += 1
+        if result is None:
+            self.unreadable += 1
+            return
+        if are_metres_wanted:
+            self.states[result.alignment.state if result.alignment else "lost"] += 1
+        if result.alignment_failure is not None:
+            self.failures[result.alignment_failure.reason] += 1
+
+    def as_json(self) -> dict[str, Any]:
+        """To be kept with what was written."""
+        # Not dataclasses.asdict: it takes a Counter apart.
+        return {**vars(self), "states": dict(self.states), "failures": dict(self.failures)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Progress:
+        """The inverse of `as_json`."""
+        counters = {name: Counter(values[name]) for name in ("states", "failures")}
+        return cls(**{**values, **counters})
+
+    @property
+    def overhead(self) -> float:
+        """What came on top of the model's own time, as a share of it."""
+        return self.total_s / self.model_s - 1 if self.model_s else 0.0
+
+    def describe(self) -> str:
+        """What became of the frames, and what it cost, in two lines."""
+        parts = [f"{self.frames} images"]
+        if self.unreadable:
+            parts.append(f"{self.unreadable} of them not readable")
+        parts += [f"{count} {state}" for state, count in sorted(self.states.items())]
+        if self.failures:
+            why = ", ".join(f"{name} {count}" for name, count in self.failures.most_common())
+            parts.append(f"without metres of their own: {why}")
+        took = f"{self.total_s:.1f} s, {self.model_s:.1f} s of it the model"
+        return f"{'; '.join(parts)}.\nTook {took} ({100 * self.overhead:.1f} % on top)."

@@ -1,0 +1,273 @@
+"""READ FIRST. A recording through the model, from its messages to those that are written.
+
+`reader -> frames -> (some at a time) model and metres -> messages -> writer`: reading and writing
+are done by threads of their own, the model by the caller's. Nothing is kept of the recording but
+what frames still wait for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ppd_core.bag.background import Ahead, Behind
+from ppd_core.bag.estimate import CameraOfSize, Decoded, Estimator, decoded, grouped
+from ppd_core.bag.frames import recorded_frames
+from ppd_core.bag.health import RunHealth
+from ppd_core.bag.outputs import FrameOutput, frame_output, messages_of
+from ppd_core.bag.pairing_report import PairingReport
+from ppd_core.bag.progress import Progress
+from ppd_core.bag.reader import BagReader
+from ppd_core.bag.recording import BagMessage
+from ppd_core.bag.settings import RunSettings
+from ppd_core.bag.static import read_static
+from ppd_core.bag.topics import ChosenTopics
+from ppd_core.bag.writer import BagWriter
+from ppd_core.pipeline import DepthPipeline
+
+WRITE_BUDGET = 256 * 2**20
+"""Bytes of messages that may wait for the disk."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is to be done with one recording.
+
+    Args:
+        reader: open.
+        chosen: the topics that frames are made of.
+        settings: how they are worked on.
+        folder: becomes the written recording.
+        kept: topics that are copied as they are.
+        storage, compression: see `BagWriter`.
+        camera: the camera of images without calibration.
+    """
+
+    reader: BagReader
+    chosen: ChosenTopics
+    settings: RunSettings
+    folder: Path
+    kept: Collection[str] = ()
+    storage: str = "mcap"
+    compression: str = "none"
+    camera: CameraOfSize | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What a run must share with the one that it goes on with."""
+        return {
+            "input": _fingerprint(self.reader.path),
+            "topics": sorted(self.chosen.names(self.settings.frames.source)),
+            "kept": sorted(self.kept),
+            "storage": self.storage,
+            **self.settings.facts(),
+        }
+
+
+@dataclass(eq=False)
+class Watch:
+    """What a run tells its caller while it goes on.
+
+    Attributes:
+        say: takes a sentence for the user.
+        advance: is told how many frames more are done.
+        is_stopped: whether the run is to end early, asked after each batch.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    advance: Callable[[int], None] = lambda count: None
+    is_stopped: Callable[[], bool] = lambda: False
+
+
+@dataclass(eq=False)
+class Run:
+    """One pass over a recording, or the rest of one.
+
+    Args:
+        plan: what is to be done.
+        pipeline: the model.
+        watch: is told how it goes.
+        progress: of the run that this one goes on with.
+
+    Attributes:
+        pairing: how messages were put together.
+        is_complete: whether the recording's end was reached.
+    """
+
+    plan: Plan
+    pipeline: DepthPipeline
+    watch: Watch = field(default_factory=Watch)
+    progress: Progress = field(default_factory=Progress)
+    pairing: PairingReport = field(default_factory=PairingReport)
+    is_complete: bool = False
+
+    def __post_init__(self) -> None:
+        settings = self.plan.settings
+        self._estimator = Estimator(self.pipeline, settings, self.watch.say)
+        self._health = RunHealth(settings, self.pipeline)
+        self._copied = 0
+        self._begin_s = time.perf_counter()
+        self._saved_s = self._begin_s
+        self._earlier_s = 0.0
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on behind a checkpoint.
+
+        Raises:
+            ValueError: it is of another recording, or of other settings.
+        """
+        facts, before = _plain(self.plan.facts()), state["facts"]
+        changed = [key for key in facts | before if facts.get(key) != before.get(key)]
+        if changed:
+            raise ValueError(
+                f"{self.plan.folder} was begun with another {', '.join(changed)}: give the same "
+                "again, another folder, or --overwrite"
+            )
+        self.progress = Progress.from_json(state["progress"])
+        self._copied = state["copied"]
+        self._estimator.restore(state["aligner"])
+        self._earlier_s = self.progress.total_s
+
+    def __call__(self) -> None:
+        """Work until the recording ends or `watch.is_stopped`.
+
+        However it ends, what was written until then can be gone on with.
+
+        Raises:
+            OSError: the disk is full or fails.
+            ValueError: the recording is none.
+            RuntimeError, MemoryError: the model failed.
+        """
+        plan = self.plan
+        with ExitStack() as stack:
+            writer = stack.enter_context(
+                BagWriter(plan.folder, storage=plan.storage, compression=plan.compression)
+            )
+            behind = stack.enter_context(closing(Behind(WRITE_BUDGET)))
+            frames = self._frames(_Copier(plan, writer, behind, self._copied, self._note_copied))
+            ahead = Ahead(frames, 2 * plan.settings.batch_size)
+            stack.callback(ahead.close)
+            for group in grouped(ahead, plan.settings.batch_size):
+                self._work_on(group, writer, behind)
+                if self.watch.is_stopped():
+                    break
+                if time.perf_counter() - self._saved_s > plan.settings.checkpoint_s:
+                    self._save(writer.checkpoint, behind)
+            else:
+                self.is_complete = True
+            self._save(writer.close if self.is_complete else writer.checkpoint, behind)
+            behind.finish()
+
+    def _frames(self, reader: _Copier) -> Iterator[Decoded]:
+        plan = self.plan
+        static = read_static(plan.reader, plan.chosen)
+        frames = recorded_frames(
+            reader,  # type: ignore[arg-type]  # it reads like one
+            plan.chosen,
+            plan.settings.frames,
+            report=self.pairing,
+            static=static,
+        )
+        return decoded(frames, self.progress.frames, plan.camera)
+
+    def _work_on(self, group: list[Decoded], writer: BagWriter, behind: Behind) -> None:
+        settings = self.plan.settings
+        are_metres_wanted = settings.frames.source != "none"
+        begin_s = time.perf_counter()
+        results = self._estimator(group) if group[0].rgb is not None else [None] * len(group)
+        self.progress.model_s += time.perf_counter() - begin_s
+        for one, result in zip(group, results, strict=True):
+            self.progress.note(result, are_metres_wanted=are_metres_wanted)
+            messages = self._health.after(one, result)
+            if result is None:
+                self.watch.say(f"image {one.frame.index} cannot be read: {one.problem}")
+            else:
+                output = frame_output(one, result, settings)
+                behind.do(partial(self._write, writer, output), output.size_bytes)
+            for message in messages:
+                topic = settings.topic("diagnostics")
+                behind.do(partial(writer.write, topic, one.frame.log_ns, message))
+        self.watch.advance(len(group))
+
+    def _write(self, writer: BagWriter, output: FrameOutput) -> None:
+        for topic, message in messages_of(output, self.plan.settings):
+            writer.write(topic, output.log_ns, message)
+
+    def _note_copied(self) -> None:
+        self._copied += 1
+
+    def _save(self, commit: Callable[[dict[str, Any]], None], behind: Behind) -> None:
+        """Have all that was given to be written until now made safe."""
+        self._saved_s = time.perf_counter()
+        self.progress.total_s = self._earlier_s + self._saved_s - self._begin_s
+        state = {
+            "facts": self.plan.facts(),
+            "progress": self.progress.as_json(),
+            "aligner": self._estimator.state(),
+        }
+        # The count is that of the moment when the job's turn comes.
+        behind.do(lambda: commit({**state, "copied": self._copied}))
+
+
+class _Copier:
+    """A reader whose messages are copied, as far as they are to be, while frames are made of them.
+
+    Args:
+        plan: has reader and topics.
+        writer, behind: take the copies.
+        first: so many were copied before.
+        note: is called after each copy.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        writer: BagWriter,
+        behind: Behind,
+        first: int,
+        note: Callable[[], None],
+    ) -> None:
+        self._reader = plan.reader
+        self.topics = plan.reader.topics
+        self.deserialize = plan.reader.deserialize
+        self._kept = frozenset(plan.kept)
+        self._writer, self._behind = writer, behind
+        self._left_out = first
+        self._note = note
+
+    def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
+        """See `BagReader.messages`."""
+        wanted = frozenset(topics)
+        for message in self._reader.messages(wanted | self._kept):
+            if message.topic in self._kept:
+                self._copy(message)
+            if message.topic in wanted:
+                yield message
+
+    def _copy(self, message: BagMessage) -> None:
+        if self._left_out:
+            self._left_out -= 1
+            return
+        self._behind.do(partial(self._copied, message), len(message.data))
+
+    def _copied(self, message: BagMessage) -> None:
+        self._writer.copy(self.topics[message.topic], message)
+        self._note()
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    """What tells a recording from another one: names, sizes and times of its files."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stats = [(file.name, file.stat()) for file in files if file.is_file()]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+def _plain(facts: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back."""
+    import json
+
+    return json.loads(json.dumps(facts))

@@ -1,0 +1,121 @@
+"""`ppd bag`: depth for a recording."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from ppd_core.cli.bag_options import add_parser, chosen_of, kept_of, settings_of
+from ppd_core.cli.camera_options import camera_of
+from ppd_core.cli.model_options import check_effort, load_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ppd_core.bag.reader import BagReader
+    from ppd_core.bag.run import Plan, Run
+    from ppd_core.pipeline import DepthPipeline
+
+__all__ = ["add_parser", "run"]
+
+INTERRUPTED = 130
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command that was parsed; the exit status is as the help has it."""
+    from ppd_core.bag.reader import BagReader
+    from ppd_core.stop_signals import StopSignals
+    from ppd_core.weights import WeightsError
+
+    try:
+        check_effort(args)
+        with BagReader(args.input) as reader, StopSignals() as signals:
+            return _run(args, reader, lambda: bool(signals.received))
+    except (ValueError, ImportError, OSError, WeightsError) as error:
+        _say(str(error))
+        return 2
+    # How torch says that memory, the CPU's or the GPU's, ran out.
+    except (RuntimeError, MemoryError) as error:
+        _say(f"{error or type(error).__name__}; the same command goes on at the last checkpoint")
+        return 2
+
+
+def _run(args: argparse.Namespace, reader: BagReader, is_stopped: Callable[[], bool]) -> int:
+    from tqdm import tqdm
+
+    from ppd_core.bag.run import Plan, Run, Watch
+    from ppd_core.bag.writer import BagWriter
+
+    chosen = chosen_of(args, reader)
+    if args.overwrite:
+        BagWriter.discard(args.output)
+    pipeline = load_pipeline(args)
+    settings = settings_of(args, chosen, pipeline)
+    plan = Plan(
+        reader,
+        chosen,
+        settings,
+        args.output,
+        kept_of(args, reader, settings),
+        args.storage,
+        args.compression,
+        camera_of(args),
+    )
+    _tell(args, plan, pipeline)
+    total = reader.topics[chosen.image].count
+    # Of unknown lengths tqdm tells the rate alone.
+    with tqdm(total=total, unit="img", desc="bag", smoothing=0.05) as bar:
+
+        def advance(count: int) -> None:
+            bar.update(count)
+
+        run = Run(plan, pipeline, Watch(_say, advance, is_stopped))
+        earlier = BagWriter.resumed(args.output)
+        if earlier is not None:
+            run.resume(earlier)
+            bar.update(run.progress.frames)
+            _say(f"going on after {run.progress.frames} images that are done")
+        if earlier is None or not earlier["complete"]:
+            run()
+        else:
+            run.is_complete = True
+    return _end(run)
+
+
+def _tell(args: argparse.Namespace, plan: Plan, pipeline: DepthPipeline) -> None:
+    """What is about to be done, and what the user must not overlook."""
+    chosen, source = plan.chosen, plan.settings.frames.source
+    if not pipeline.is_trained:
+        _say(f"WARNING: model {args.model} is untrained, its depth means nothing")
+    sensor = {"depth": chosen.depth, "lidar": chosen.lidar}.get(source)
+    _say(f"images of {chosen.image}; metres from {source}" + (f", {sensor}" if sensor else ""))
+    if source == "none":
+        _say("depth is RELATIVE, not in metres: --near and --far, --depth or --lidar make metres")
+    if chosen.camera_info is None and plan.camera is None:
+        _say("no calibration was recorded: no points; --fov-deg, --focal-px or --camera gives one")
+
+
+def _end(run: Run) -> int:
+    """Tell what came of it; the exit status."""
+    reader, progress = run.plan.reader, run.progress
+    gaps = dict.fromkeys(gap.describe() for gap in reader.gaps)
+    for gap in gaps:
+        _say(f"not read: {gap}")
+    source = run.plan.settings.frames.source
+    sensor = {"depth": run.plan.chosen.depth, "lidar": run.plan.chosen.lidar}.get(source)
+    for sentence in run.pairing.describe(sensor, run.plan.settings.frames.max_slop_s):
+        _say(sentence)
+    print(progress.describe())
+    print(f"Written to {run.plan.folder}/{'' if run.is_complete else ', which is not complete'}")
+    if not run.is_complete:
+        _say("ended by a signal; the same command goes on from here")
+        return INTERRUPTED
+    return 1 if gaps or progress.unreadable else 0
+
+
+def _say(message: str) -> None:
+    from tqdm import tqdm
+
+    # Through tqdm: a line of text else breaks its bar.
+    tqdm.write(f"ppd bag: {' '.join(message.split())}", file=sys.stderr)

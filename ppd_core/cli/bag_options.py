@@ -1,0 +1,238 @@
+"""Options of `ppd bag`, and what is made of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppd_core.alignment.config import SOURCES
+from ppd_core.bag.output_names import DEFAULT_OUTPUTS, OUTPUTS
+from ppd_core.cli.camera_options import add_camera_options, add_range_options, alignment_of
+from ppd_core.cli.model_options import add_model_options, effort
+from ppd_core.published import ON_FAILURE
+
+if TYPE_CHECKING:
+    from ppd_core.bag.reader import BagReader
+    from ppd_core.bag.settings import RunSettings
+    from ppd_core.bag.topics import ChosenTopics
+    from ppd_core.config import PipelineConfig
+    from ppd_core.pipeline import DepthPipeline
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+STORAGES = ("mcap", "sqlite3", "ros1")
+KEEP_ALL, KEEP_NONE = "all", "none"
+_EPILOG = """\
+IN is a rosbag2 folder (MCAP or SQLite), a single .mcap or .db3 file, or a ROS 1 .bag. OUT becomes
+a folder as `ros2 bag record -o OUT` makes it, which `ros2 bag play OUT` plays; with --storage ros1
+it holds .bag files. Every image gets its depth, however long that takes. The outputs have the
+header of their image, and stand at the time at which it was recorded.
+
+what is written, below --namespace:
+  depth        /ppd/depth/image        32FC1 metres; NaN = invalid, +Inf = beyond the range
+  depth_mm     /ppd/depth/image_raw    16UC1 millimetres; 0 = invalid
+  camera_info  /ppd/depth/camera_info
+  preview      /ppd/depth/image_color  colours for the eye
+  points       /ppd/points             organized cloud, x y z rgb
+  rgb          /ppd/rgb/image          the image as the model saw it
+  alignment    /ppd/alignment          what ties the frame to metres (ppd_ros/msg/Alignment)
+  diagnostics  /diagnostics            once a second of the recording
+
+A run that was ended goes on where it was when the same command is given again.
+
+exit status: 0 all done, 1 a part of IN or an image could not be read, 2 wrong usage or nothing
+could run, 130 interrupted
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `bag` to the parsers of `ppd`."""
+    parser = subparsers.add_parser(
+        "bag",
+        help="depth for a recording (rosbag2, ROS 1), without ROS",
+        description="Write the depth of a recording's images, beside what was recorded.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("input", type=Path, metavar="IN", help="the recording")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="folder")
+    _add_topic_options(parser.add_argument_group("what is read"))
+    _add_metres_options(parser.add_argument_group("what ties depth to metres"))
+    _add_output_options(parser.add_argument_group("what is written"))
+    model = parser.add_argument_group("model")
+    add_model_options(model)
+    model.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="frames that go through the model together (default: 4 on CUDA, else 1)",
+    )
+
+
+def _add_topic_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--image", metavar="TOPIC", help="default: the one colour camera of IN")
+    group.add_argument("--camera-info", metavar="TOPIC", help="default: beside the image")
+    add_camera_options(group)  # of a recording without
+    group.add_argument(
+        "--depth", metavar="TOPIC", help="depth registered to the image (default: by its name)"
+    )
+    group.add_argument("--lidar", metavar="TOPIC", help="default: the one cloud of IN")
+
+
+def _add_metres_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--source",
+        choices=SOURCES,
+        help="default: constant if --near and --far are given, else depth, else lidar if IN has "
+        "it, else moge2 if the model has it, else none: depth is relative",
+    )
+    add_range_options(group)
+    group.add_argument(
+        "--field", action="store_true", help="follow the sensor locally on surfaces, too"
+    )
+    group.add_argument(
+        "--no-track", action="store_true", help="fit each frame alone; else the scale is steadied"
+    )
+    group.add_argument(
+        "--max-slop",
+        type=float,
+        default=0.1,
+        metavar="S",
+        help="seconds that the stamps of image and sensor may be apart (default: %(default)s)",
+    )
+    group.add_argument(
+        "--fixed-frame",
+        default="",
+        metavar="FRAME",
+        help="frame that stands still: takes the robot's motion between scan and image out",
+    )
+    group.add_argument(
+        "--on-failure",
+        choices=tuple(ON_FAILURE),
+        default="drop",
+        help="a frame that nothing ties to metres (default: %(default)s, but its alignment)",
+    )
+
+
+def _add_output_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--write",
+        nargs="+",
+        choices=tuple(OUTPUTS),
+        metavar="WHAT",
+        help=f"any of {', '.join(OUTPUTS)} (default: {' '.join(DEFAULT_OUTPUTS)})",
+    )
+    group.add_argument(
+        "--keep",
+        nargs="+",
+        default=[KEEP_ALL],
+        metavar="TOPIC",
+        help="what is copied of IN: all, none, or these topics (default: all)",
+    )
+    group.add_argument("--namespace", default="/ppd", help="default: %(default)s")
+    group.add_argument(
+        "--storage", choices=STORAGES, default=STORAGES[0], help="default: %(default)s"
+    )
+    group.add_argument(
+        "--compression",
+        choices=("none", "zstd"),
+        default="none",
+        help="of MCAP's chunks (default: %(default)s)",
+    )
+    group.add_argument(
+        "--decimation", type=int, default=1, metavar="N", help="every Nth row and column in points"
+    )
+    group.add_argument("--min-m", type=float, default=0.0, metavar="M", help="nearer is -Inf")
+    group.add_argument("--max-m", type=float, default=1000.0, metavar="M", help="farther is +Inf")
+    group.add_argument(
+        "--overwrite", action="store_true", help="begin anew where OUT holds such a run"
+    )
+
+
+def chosen_of(args: argparse.Namespace, reader: BagReader) -> ChosenTopics:
+    """The topics that frames are made of.
+
+    Raises:
+        ValueError: one is missing, or it is not clear which is meant.
+    """
+    from ppd_core.bag.topics import choose_topics
+
+    return choose_topics(
+        reader.topics,
+        image=args.image,
+        camera_info=args.camera_info,
+        depth=args.depth,
+        lidar=args.lidar,
+        source=args.source or "none",
+    )
+
+
+def _source(args: argparse.Namespace, chosen: ChosenTopics, config: PipelineConfig) -> str:
+    """What ties depth to metres: as given, else the best that there is."""
+    if args.source is not None:
+        return args.source
+    if args.near is not None:
+        return "constant"
+    if chosen.depth is not None:
+        return "depth"
+    if chosen.lidar is not None and chosen.camera_info is not None:
+        return "lidar"
+    has_metres = config.prompt is not None and config.prompt.kind == "moge2"
+    return "moge2" if has_metres else "none"
+
+
+def settings_of(
+    args: argparse.Namespace, chosen: ChosenTopics, pipeline: DepthPipeline
+) -> RunSettings:
+    """How frames are worked on.
+
+    Raises:
+        ValueError: an option is out of range, or two do not fit each other.
+    """
+    from ppd_core.alignment.config import AlignmentConfig
+    from ppd_core.bag.recorded_frame import RecordedFrameSettings
+    from ppd_core.bag.settings import RunSettings
+
+    source, constant = _source(args, chosen, pipeline.config), alignment_of(args)
+    if constant is not None and source != "constant":
+        raise ValueError(f"--near and --far are of source constant, got --source {source}")
+    num_steps, processing_area = effort(args, pipeline.config)
+    outputs = tuple(args.write or DEFAULT_OUTPUTS)
+    batch_size = args.batch_size
+    if batch_size is None:
+        batch_size = 4 if pipeline.device.type == "cuda" and not pipeline.is_package else 1
+    return RunSettings(
+        frames=RecordedFrameSettings(
+            source=source,
+            constant=constant,
+            config=AlignmentConfig(has_field=args.field, is_tracked=not args.no_track),
+            max_slop_s=args.max_slop,
+            fixed_frame=args.fixed_frame,
+        ),
+        num_steps=num_steps,
+        processing_area=processing_area,
+        outputs=outputs,
+        namespace=args.namespace,
+        on_failure=args.on_failure,
+        min_m=args.min_m,
+        max_m=args.max_m,
+        decimation=args.decimation,
+        batch_size=batch_size,
+    )
+
+
+def kept_of(args: argparse.Namespace, reader: BagReader, settings: RunSettings) -> set[str]:
+    """The topics that are copied; what is written anew is not among them."""
+    if args.keep == [KEEP_NONE]:
+        return set()
+    written = {settings.topic(name) for name in settings.outputs if name != "diagnostics"}
+    if args.keep == [KEEP_ALL]:
+        return set(reader.topics) - written
+    missing = [name for name in args.keep if name not in reader.topics]
+    if missing:
+        raise ValueError(f"--keep: {args.input} has no topic {missing[0]}")
+    clash = sorted(written & set(args.keep))
+    if clash:
+        raise ValueError(f"--keep: {clash[0]} is written anew; give another --namespace")
+    return set(args.keep)
