@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ppd_core import DepthPipeline, DepthResult
-from ppd_core.alignment.affine import alignment_from_range
+from ppd_core.alignment.affine import alignment_from_range, to_metric_depth
+from ppd_core.alignment.anchors import Anchors, depth_anchors
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.device import StageClock
 from ppd_core.finish import finish
@@ -88,6 +89,33 @@ def test_tied_depth_of_a_still_camera_flickers_less_than_each_frame_alone(
     assert breathing[0] < 0.5 * breathing[1]
     flicker = [one.std(dim=0).nanmean() for one in (tied, alone)]
     assert flicker[0] < 0.95 * flicker[1]
+
+
+def test_metres_that_are_guessed_anew_in_each_frame_are_steadied(
+    relative_depths: list[torch.Tensor],
+) -> None:
+    tied, alone = (
+        steady_of(relative_depths, guesses(relative_depths), config) for config in (TRACKED, ALONE)
+    )
+    jumps = []
+    for steady in (tied, alone):
+        depths = [steady(IMAGE, n / 15).metric_depth for n in range(len(relative_depths))]
+        medians = torch.stack([depth.nanmedian() for depth in depths])
+        jumps.append(medians.log().diff().abs().mean())
+    assert jumps[0] < 0.3 * jumps[1]
+
+
+def guesses(relative_depths: list[torch.Tensor]) -> EvidenceOf:
+    """Metres as of a network that sees another size of the scene in each frame, by 10 %."""
+    generator = torch.Generator().manual_seed(0)
+    depths = iter(relative_depths)
+
+    def evidence_of(own_anchors: object) -> Anchors:
+        size = 1 + 0.1 * torch.randn(1, generator=generator)
+        metres = size * to_metric_depth(next(depths), GIVEN)
+        return depth_anchors(metres, HEIGHT, WIDTH, TRACKED, source="moge2")
+
+    return evidence_of
 
 
 def test_after_a_reset_a_frame_is_what_it_is_alone(relative_depths: list[torch.Tensor]) -> None:
