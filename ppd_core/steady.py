@@ -46,6 +46,9 @@ class SteadyDepth:
         estimate: the depth of one frame.
         evidence_of: what ties a frame to metres; None = depth stays relative.
         config: when frames are tied; not `is_tracked`: each is taken alone.
+
+    Attributes:
+        is_tracked: as the config says.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class SteadyDepth:
     ) -> None:
         self._estimate = estimate
         self._evidence_of = evidence_of
+        self.is_tracked = config.is_tracked
         self._aligner = FrameAligner(config)
         self._tie = RelativeTie(config)
 

@@ -84,7 +84,7 @@ class Mp4Writer:
         self._shape: tuple[int, int] = (0, 0)
         self._starts: deque[int] = deque()
         self._packets: deque[Any] = deque()
-        self._end: int = 0
+        self._end_ticks = 0
 
     def __enter__(self) -> Mp4Writer:
         if self._audio is not None:
@@ -127,7 +127,7 @@ class Mp4Writer:
 
     def show_until(self, end_ticks: int) -> None:
         """Let the last picture stay until a time."""
-        self._end = max(self._end, self._rescaled(end_ticks))
+        self._end_ticks = max(self._end_ticks, end_ticks)
 
     def _open(self, image: np.ndarray) -> None:
         options = {
@@ -201,7 +201,7 @@ class Mp4Writer:
             return
         with self._failing():
             self._packets.extend(self._stream.encode(None))
-            self._starts.append(max(self._end, self._starts[-1] + 1))
+            self._starts.append(max(self._rescaled(self._end_ticks), self._starts[-1] + 1))
             self._mux()
             if self._audio is not None:
                 self._audio.mux_until(self._container, float("inf"))

@@ -80,7 +80,7 @@ def _run_frames(
     report: Report,
 ) -> None:
     batch = look.batch
-    num_lost, is_gap, failure = 0, False, None
+    num_done, num_lost, is_gap, failure = 0, 0, False, None
     for index, frame in enumerate(frames):
         end_ticks = frame.ticks + frame.duration_ticks
         for writer in writers.values():
@@ -93,16 +93,19 @@ def _run_frames(
             is_gap = True
             report.count("skipped")
             continue
-        if is_gap:
+        if is_gap and look.estimate.is_tracked:
             report.say(one.path, f"frame {index} begins anew, for those before it exist")
-            is_gap = False
+        is_gap = False
         picture = look.picture(frame)
         if picture.result.alignment is None and picture.result.alignment_failure is not None:
             num_lost, failure = num_lost + 1, picture.result.alignment_failure
         write_picture(paths, picture)
         for kind, writer in writers.items():
             writer.write(FILMS[kind](frame.image, picture), frame.ticks, end_ticks)
+        num_done += 1
         report.count("done")
+    if num_done and num_lost == num_done:
+        raise ValueError(f"none of its frames has metres: {failure}")
     if num_lost:
         report.say(one.path, f"{num_lost} frames are invalid, without metres: {failure}")
 

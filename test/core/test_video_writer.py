@@ -191,6 +191,16 @@ def test_without_x264_the_video_is_mpeg4_and_that_is_said(
     assert got == pytest.approx(wanted, abs=1 / 60_000)
 
 
+def test_the_only_picture_lasts_as_long_as_it_is_told_also_without_x264(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_writer, "_X264", "x264_of_another_build")
+    with Mp4Writer(tmp_path / "film.mp4", Timing(Fraction(1, 90_000), 10)) as writer:
+        writer.show_until(180_000)
+        writer.write(shades(1)[0], 0, 9_000)
+    assert facts(tmp_path / "film.mp4")["video_s"] == pytest.approx(2)
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_error_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, error: type[BaseException]

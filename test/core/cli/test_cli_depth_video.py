@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 
 from ppd_core import DepthPipeline, DepthResult
+from ppd_core.alignment.affine import alignment_from_range
+from ppd_core.cli import depth as depth_command
 from ppd_core.cli import main
 from ppd_core.image_files import depth_preview
+from ppd_core.types import AlignmentError
 from ppd_core.video import Video
 
 av = pytest.importorskip("av")
@@ -201,6 +204,36 @@ def test_relative_depth_is_tied_and_alone_it_is_the_model_s(
         scale, shift = np.polyfit(own.ravel(), depth.ravel(), 1)
         np.testing.assert_allclose(depth, scale * own + shift, atol=1e-4)
         assert abs(scale - 1) + abs(shift) > 1e-4
+
+
+@pytest.mark.parametrize("lost", [1, 4])
+def test_frames_without_metres_are_invalid_and_counted(
+    ppd_depth: Run,
+    write_clip: WriteClip,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    lost: int,
+) -> None:
+    near_and_far = [alignment_from_range(0.5, 8.0)] * 4
+    nothing = AlignmentError("few_samples", "want 64, got 3")
+    evidence = iter([nothing] * lost + near_and_far)
+    monkeypatch.setattr(
+        depth_command, "evidence_of", lambda args: lambda own_anchors: next(evidence)
+    )
+    write_clip(Path("clip.mp4"), pictures(4))
+    status = ppd_depth("clip.mp4", "--write", "npy", "mp4")
+    assert np.isnan(np.load("out/clip/000000_depth.npy")).all()
+    reason = "too few metric samples, as of a sensor that sees nothing: want 64, got 3"
+    (line,) = complaints(capsys.readouterr().err)
+    if lost == 4:
+        assert status == 1
+        assert line == f"ppd depth: clip.mp4: none of its frames has metres: {reason}"
+        assert not Path("out/clip_depth.mp4").exists()
+    else:
+        assert status == 0
+        assert line == f"ppd depth: clip.mp4: 1 frames are invalid, without metres: {reason}"
+        assert next(iter(Video("out/clip_depth.mp4"))).image.max() < 20  # black
+        assert np.isfinite(np.load("out/clip/000001_depth.npy")).mean() > 0.5
 
 
 def test_the_colors_of_a_video_s_frames_are_between_the_same_ends(
