@@ -161,8 +161,8 @@ def _with_results(args: argparse.Namespace, inputs: list[Input]) -> list[Input]:
         if not videos:
             raise ValueError(f"--write {' '.join(args.write)} needs a video, got photos alone")
         if len(videos) < len(inputs):
-            left_out = len(inputs) - len(videos)
-            _say(f"--write {' '.join(args.write)} is for videos: {left_out} photos are left out")
+            left_out = f"{len(inputs) - len(videos)} of {len(inputs)} inputs are left out"
+            _say(f"--write {' '.join(args.write)} is for videos: {left_out}")
         inputs = videos
     if all(one.is_video for one in inputs):
         import_av()  # What is missing shows now, not after a model was loaded.

@@ -16,6 +16,8 @@ VIDEO_SUFFIXES = frozenset(
         *(".mts", ".ogv", ".webm", ".wmv"),
     )
 )
+NAMED_VIDEO_SUFFIXES = VIDEO_SUFFIXES | {".ts"}
+"""Of files that are named outright: in folders, .ts is more often TypeScript."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Input:
     @property
     def is_video(self) -> bool:
         """Whether the name says video; everything else is tried as an image."""
-        return self.path.suffix.lower() in VIDEO_SUFFIXES
+        return self.path.suffix.lower() in NAMED_VIDEO_SUFFIXES
 
 
 def find_inputs(

@@ -107,7 +107,8 @@ def _run_frames(
     if num_done and num_lost == num_done:
         raise ValueError(f"none of its frames has metres: {failure}")
     if num_lost:
-        report.say(one.path, f"{num_lost} frames are invalid, without metres: {failure}")
+        lost = f"{num_lost} of {num_done} frames are invalid, without metres"
+        report.say(one.path, f"{lost}: {failure}")
 
 
 def _film(batch: Batch, path: Path, video: Video, one: Input, report: Report) -> Mp4Writer:

@@ -104,7 +104,7 @@ def test_depth_of_photos_and_videos_gives_each_its_own(
     assert results() == ["cat_depth.npy", "cat_depth.png", "clip_depth.mp4"]
     assert ppd_depth("in", "--write", "side") == 0
     assert results() == ["cat_depth.npy", "cat_depth.png", "clip_depth.mp4", "clip_side.mp4"]
-    assert "--write side is for videos: 1 photos are left out" in capsys.readouterr().err
+    assert "--write side is for videos: 1 of 2 inputs are left out" in capsys.readouterr().err
     assert ppd_depth("out") == 2  # films are results, not inputs
     assert ppd_depth("in", "--write", "png16") == 0
     assert [one for one in results() if "16" in one] == [
@@ -231,7 +231,7 @@ def test_frames_without_metres_are_invalid_and_counted(
         assert not Path("out/clip_depth.mp4").exists()
     else:
         assert status == 0
-        assert line == f"ppd depth: clip.mp4: 1 frames are invalid, without metres: {reason}"
+        assert line == f"ppd depth: clip.mp4: 1 of 4 frames are invalid, without metres: {reason}"
         assert next(iter(Video("out/clip_depth.mp4"))).image.max() < 20  # black
         assert np.isfinite(np.load("out/clip/000001_depth.npy")).mean() > 0.5
 
