@@ -11,10 +11,10 @@ from uuid import uuid4
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a binary file that appears under `path` only when the block ends without an error.
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A name to write to, which becomes `path` only when the block ends without an error.
 
-    The bytes go to a hidden file in the same folder, which then takes the name in one step; an
+    It is that of a hidden file in the same folder, which then takes the name in one step; an
     exception (Ctrl-C too) removes it, and a file that was there before stays as it was.
 
     Args:
@@ -30,14 +30,23 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "a folder of that name exists")
-        stream = unfinished.open("xb")
+        unfinished.open("xb").close()
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror}") from error
     try:
-        with stream:
-            yield stream
+        yield unfinished
         os.replace(unfinished, path)
     except BaseException:
         with suppress(OSError):
             unfinished.unlink()
         raise
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a binary file that appears under `path` only when the block ends without an error.
+
+    Args, Raises: see `atomic_path`.
+    """
+    with atomic_path(path) as unfinished, unfinished.open("wb") as stream:
+        yield stream

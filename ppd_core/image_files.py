@@ -167,15 +167,18 @@ def _check_16_bits(path: Path, values: np.ndarray) -> None:
         )
 
 
-def depth_preview(depth: np.ndarray | Tensor) -> np.ndarray:
+def depth_preview(
+    depth: np.ndarray | Tensor, ends: tuple[float, float] | None = None
+) -> np.ndarray:
     """Color a depth image for the eye: near is warm (red), far is cold (blue), invalid black.
 
-    The colours span the middle 96 % of the valid values, so they compare within one image only.
     Meant for relative depth, or `log(1 + z)` of metric depth: of plain metres everything near
     would look the same.
 
     Args:
         depth: (H, W) floating point, NaN or infinite = invalid.
+        ends: the depths of the warmest and the coldest colour, so that images compare; default
+            those of `preview_range`, anew for each image.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -189,7 +192,7 @@ def depth_preview(depth: np.ndarray | Tensor) -> np.ndarray:
 
     depth = _checked_depth(depth)
     is_valid = np.isfinite(depth)
-    near, far = _robust_range(depth[is_valid])
+    near, far = ends or preview_range(depth) or (0.0, 0.0)
     warmth = (far - np.where(is_valid, depth, far)) / (far - near) if far > near else 0.5
     index = np.broadcast_to(np.clip(warmth, 0, 1) * 255, depth.shape).round().astype(np.uint8)
     colored = cv2.cvtColor(cv2.applyColorMap(index, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
@@ -197,9 +200,22 @@ def depth_preview(depth: np.ndarray | Tensor) -> np.ndarray:
     return colored
 
 
-def _robust_range(values: np.ndarray) -> tuple[float, float]:
+def preview_range(depth: np.ndarray | Tensor) -> tuple[float, float] | None:
+    """Between which two depths the middle 96 % of an image's valid values are.
+
+    Args:
+        depth: (H, W) floating point, NaN or infinite = invalid.
+
+    Returns:
+        The near and the far one; None without any valid value.
+
+    Raises:
+        ValueError: not such an image.
+    """
+    depth = _checked_depth(depth)
+    values = depth[np.isfinite(depth)]
     if len(values) == 0:
-        return 0.0, 0.0
+        return None
     every = max(1, len(values) // _QUANTILE_SAMPLES)
     near, far = np.quantile(values[::every], _PREVIEW_QUANTILES)
     return float(near), float(far)

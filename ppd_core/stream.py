@@ -171,6 +171,23 @@ class DepthStream:
         self._warm_start.reset()
 
 
+class CutDetector:
+    """Tells where a video goes on with another scene.
+
+    Args:
+        difference: from which on two frames are of different scenes, as `scene_difference` has it.
+    """
+
+    def __init__(self, difference: float = WarmStartConfig.cut_difference) -> None:
+        self._difference = difference
+        self._before: np.ndarray | None = None
+
+    def is_cut(self, image: np.ndarray) -> bool:
+        """Whether the next frame, (H, W, 3) uint8 RGB, shows another scene than the one before."""
+        before, self._before = self._before, _small(image)
+        return before is not None and _difference(before, self._before) >= self._difference
+
+
 def scene_difference(image: np.ndarray, other: np.ndarray) -> float:
     """How much two pictures differ, whatever their exposure.
 

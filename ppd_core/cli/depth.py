@@ -1,57 +1,53 @@
-"""`ppd depth`: depth images and point clouds of photos and videos."""
+"""`ppd depth`: depth images, point clouds and films of photos and videos."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ppd_core.cli.camera_options import (
-    add_camera_options,
-    add_range_options,
-    alignment_of,
-    camera_of,
-)
-from ppd_core.cli.inputs import find_inputs
-from ppd_core.cli.model_options import add_model_options, check_effort, effort, load_pipeline
+from ppd_core.cli.camera_options import add_camera_options, add_range_options, camera_of
+from ppd_core.cli.estimates import SOURCES, begin, check_source, evidence_of
+from ppd_core.cli.inputs import Input, find_inputs
+from ppd_core.cli.model_options import add_model_options, check_effort, load_pipeline
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from ppd_core.cli.batch import Batch, Estimate
-    from ppd_core.depth_result import DepthResult
-    from ppd_core.pipeline import DepthPipeline
-    from ppd_core.types import Alignment, Intrinsics
+    from ppd_core.cli.batch import Batch
+    from ppd_core.steady import SteadyDepth
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-ENDINGS = {
+IMAGE_ENDINGS = {
     "preview": "_depth.png",
     "npy": "_depth.npy",
     "png16": "_depth16.png",
     "ply": "_cloud.ply",
     "view": "_view.png",
 }
-"""What can be written -> how its file name ends."""
+"""What can be written of a photo, or of a video's frame -> how its file name ends."""
+FILM_ENDINGS = {"mp4": "_depth.mp4", "side": "_side.mp4"}
+"""What can be written of a video as a whole -> how its file name ends."""
+ENDINGS = IMAGE_ENDINGS | FILM_ENDINGS
 NEEDS_CAMERA = ("ply", "view")
 
 _EPILOG = """\
-what is written, for the input cat.jpg:
+what is written, for the inputs cat.jpg and clip.mov:
   preview  cat_depth.png     colours for the eye: near is warm, far is cold, invalid is black
-  npy      cat_depth.npy     float32 (H, W): metres with --near and --far, else relative depth
-                             (no unit, small = near); NaN = invalid
+  npy      cat_depth.npy     float32 (H, W): metres with --near and --far or --source, else
+                             relative depth (no unit, small = near); NaN = invalid
   png16    cat_depth16.png   16-bit: millimetres, or relative depth stretched over 1 .. 65535
                              (scale and offset are in the file's text fields); 0 = invalid
   ply      cat_cloud.ply     coloured point cloud, x right, y down, z forward
   view     cat_view.png      the cloud rendered from the side
+  mp4      clip_depth.mp4    of a video: the colours as H.264, at the video's times, with its sound
+  side     clip_side.mp4     the same beside the video's own pictures
 
   Folders are searched with their sub-folders, which OUT mirrors; files that end like a result
-  are left out. Frames of clip.mp4 become clip/000000_depth.png and so on, counted from 0.
+  are left out. Frames of clip.mov become clip/000000_depth.png and so on, counted from 0.
   Inputs that would share a name get their suffix back: cat_jpg_depth.png, cat_png_depth.png.
+  The frames of a video are tied to each other, so that depth flickers less: docs/video.md.
 
 exit status: 0 all done, 1 an input failed, 2 wrong usage or nothing could run, 130 interrupted
 """
@@ -61,7 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
     """Add `depth` to the parsers of `ppd`."""
     parser = subparsers.add_parser(
         "depth",
-        help="depth images and point clouds of photos and videos",
+        help="depth images, point clouds and films of photos and videos",
         description="Estimate the depth of images and videos.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -73,31 +69,47 @@ def add_parser(subparsers: Subparsers) -> None:
         nargs="+",
         choices=ENDINGS,
         metavar="WHAT",
-        help=f"any of {', '.join(ENDINGS)} (default: preview npy, and ply if the camera is known)",
+        help=f"any of {', '.join(ENDINGS)} (default: of photos preview npy, and ply if the camera "
+        "is known; of videos mp4)",
     )
     parser.add_argument(
         "--overwrite",
         action="store_true",
         help="make results anew that are there; else such inputs are skipped",
     )
-    parser.add_argument(
+    _add_video_options(parser.add_argument_group("videos"))
+    add_model_options(parser.add_argument_group("model"))
+    camera = parser.add_argument_group("camera and scale")
+    add_camera_options(camera)
+    add_range_options(camera)
+    camera.add_argument(
+        "--source",
+        choices=SOURCES,
+        help="of the metres: constant (--near and --far, its default), or moge2, which is for "
+        "models with MoGe-2's prompt (default: none, depth is relative)",
+    )
+
+
+def _add_video_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--every",
         type=int,
         default=1,
         metavar="N",
-        help="of a video, take every Nth frame (default: %(default)s)",
+        help="take every Nth frame (default: %(default)s)",
     )
-    model = parser.add_argument_group("model")
-    add_model_options(model)
-    model.add_argument(
+    group.add_argument(
+        "--no-track",
+        action="store_true",
+        help="take each frame alone, and do not tie its depth to that of the frames before",
+    )
+    group.add_argument(
         "--warm-start",
         action="store_true",
-        help="of a video, begin most frames from the depth of the one before, with half the "
-        "steps; nano gets worse by it: try --profile fast or --steps first",
+        help="begin most frames from the depth of the one before, with half the steps; nano gets "
+        "worse by it: try --profile fast or --steps first",
     )
-    camera = parser.add_argument_group("camera and scale")
-    add_camera_options(camera)
-    add_range_options(camera)
+    group.add_argument("--no-audio", action="store_true", help="films without the video's sound")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,8 +119,6 @@ def run(args: argparse.Namespace) -> int:
         The exit status: 0 all done, 1 an input failed, 2 nothing could run; each reason is a line
         on stderr.
     """
-    # Before cv2 is imported: a bad video is reported in one line, ours.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from ppd_core.cli.batch import run_batch
     from ppd_core.weights import WeightsError
 
@@ -116,25 +126,47 @@ def run(args: argparse.Namespace) -> int:
     for problem in problems:
         _say(problem)
     try:
-        if not inputs:
-            raise ValueError("no input found")
-        alignment = alignment_of(args)
+        inputs = _with_results(args, inputs)
+        evidence = evidence_of(args)
         batch = _batch(args)
         pipeline = load_pipeline(args)
+        check_source(args, pipeline)
     except (ValueError, WeightsError) as error:
         _say(str(error))
         return 2
     if not pipeline.is_trained:
         _say(f"WARNING: model {args.model} is untrained, its depth means nothing")
-    if alignment is None:
+    if evidence is None:
         _say("depth is relative, without a unit; --near and --far make metres of it")
-    begin = partial(_estimate, args, pipeline, alignment)
-    failures = len(problems) + run_batch(batch, inputs, begin)
+
+    def begin_one(one: Input) -> SteadyDepth:
+        return begin(args, pipeline, evidence, is_video=one.is_video)
+
+    failures = len(problems) + run_batch(batch, inputs, begin_one)
     return 1 if failures else 0
 
 
 def _say(message: str) -> None:
     print(f"ppd depth: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _with_results(args: argparse.Namespace, inputs: list[Input]) -> list[Input]:
+    """The inputs of which anything is to be written."""
+    from ppd_core.pyav import import_av
+
+    if not inputs:
+        raise ValueError("no input found")
+    if args.write and not set(args.write) & set(IMAGE_ENDINGS):
+        videos = [one for one in inputs if one.is_video]
+        if not videos:
+            raise ValueError(f"--write {' '.join(args.write)} needs a video, got photos alone")
+        if len(videos) < len(inputs):
+            left_out = f"{len(inputs) - len(videos)} of {len(inputs)} inputs are left out"
+            _say(f"--write {' '.join(args.write)} is for videos: {left_out}")
+        inputs = videos
+    if all(one.is_video for one in inputs):
+        import_av()  # What is missing shows now, not after a model was loaded.
+    return inputs
 
 
 def _batch(args: argparse.Namespace) -> Batch:
@@ -145,34 +177,27 @@ def _batch(args: argparse.Namespace) -> Batch:
         raise ValueError(f"--every must be >= 1, got {args.every}")
     check_effort(args)
     camera = camera_of(args)
-    kinds = args.write or ["preview", "npy", *(["ply"] if camera else [])]
+    kinds = args.write or []
     blind = [kind for kind in kinds if kind in NEEDS_CAMERA and camera is None]
     if blind:
         raise ValueError(f"--write {' '.join(blind)} needs --focal-px, --fov-deg or --camera")
     _make_writable(args.output)
-    endings = {kind: ENDINGS[kind] for kind in kinds}
-    return Batch(args.output, endings, camera, args.every, args.overwrite)
-
-
-def _estimate(
-    args: argparse.Namespace, pipeline: DepthPipeline, alignment: Alignment | None
-) -> Estimate:
-    """What estimates the frames of one input."""
-    from ppd_core.stream import DepthStream
-
-    num_steps, processing_area = effort(args, pipeline.config)
-    settled: dict[str, Any] = {
-        "alignment": alignment,
-        "num_steps": num_steps,
-        "processing_area": processing_area,
-    }
-    if args.warm_start:
-        return partial(DepthStream(pipeline), **settled)
-
-    def alone(image: np.ndarray, stamp_s: float, *, intrinsics: Intrinsics | None) -> DepthResult:
-        return pipeline(image, intrinsics=intrinsics, **settled)
-
-    return alone
+    photos = frames = {kind: IMAGE_ENDINGS[kind] for kind in kinds if kind in IMAGE_ENDINGS}
+    films = {kind: FILM_ENDINGS[kind] for kind in kinds if kind in FILM_ENDINGS}
+    if not kinds:
+        usual = ["preview", "npy", *(["ply"] if camera else [])]
+        photos = {kind: IMAGE_ENDINGS[kind] for kind in usual}
+        films = {"mp4": FILM_ENDINGS["mp4"]}
+    return Batch(
+        args.output,
+        photos,
+        frames,
+        films,
+        camera,
+        args.every,
+        has_audio=not args.no_audio,
+        is_overwriting=args.overwrite,
+    )
 
 
 def _make_writable(folder: Path) -> None:

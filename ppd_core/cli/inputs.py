@@ -11,8 +11,13 @@ IMAGE_SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
 )
 VIDEO_SUFFIXES = frozenset(
-    [".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"]
+    (
+        *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+        *(".mts", ".ogv", ".webm", ".wmv"),
+    )
 )
+NAMED_VIDEO_SUFFIXES = VIDEO_SUFFIXES | {".ts"}
+"""Of files that are named outright: in folders, .ts is more often TypeScript."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Input:
     @property
     def is_video(self) -> bool:
         """Whether the name says video; everything else is tried as an image."""
-        return self.path.suffix.lower() in VIDEO_SUFFIXES
+        return self.path.suffix.lower() in NAMED_VIDEO_SUFFIXES
 
 
 def find_inputs(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +190,51 @@ def export_tools() -> None:
         check_tools(torch.device("cpu"), "aoti")
     except ValueError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def write_clip() -> Callable[..., Path]:
+    """Makes small videos; skips where PyAV, the extra `video`, is not installed."""
+    av = pytest.importorskip("av")
+
+    def write(
+        path: Path,
+        images: Sequence[np.ndarray],
+        stamps_ms: Sequence[int] | None = None,
+        *,
+        codec: str = "libx264",
+        pix_fmt: str = "yuv420p",
+        audio: str | None = None,
+        audio_s: float = 1.0,
+        turn: tuple[int, bool] = (0, False),
+    ) -> Path:
+        """Images every 100 ms or at their stamps; a tone; degrees counter-clockwise, mirrored."""
+        time_base = Fraction(1, 1000)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=10)
+            stream.height, stream.width = images[0].shape[:2]
+            stream.pix_fmt = pix_fmt
+            if path.suffix != ".avi":  # Which fills a fine time base up with empty frames.
+                stream.codec_context.time_base = time_base
+            if turn != (0, False):
+                if not hasattr(stream, "set_display_rotation"):
+                    pytest.skip("this PyAV, older than 18, can only read turned videos")
+                stream.set_display_rotation(turn[0], hflip=turn[1])
+            sound = container.add_stream(audio, rate=48_000) if audio else None
+            for index, image in enumerate(images):
+                frame = av.VideoFrame.from_ndarray(image, "rgb24")
+                frame.pts = 100 * index if stamps_ms is None else stamps_ms[index]
+                frame.time_base = time_base
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+            if sound is not None:
+                wave = 8000 * np.sin(np.arange(int(audio_s * 48_000)) * 2 * np.pi * 440 / 48_000)
+                stereo = wave.astype(np.int16).repeat(2)[None]
+                block = av.AudioFrame.from_ndarray(stereo, format="s16", layout="stereo")
+                block.sample_rate, block.pts = 48_000, 0
+                for part in (block, None):
+                    container.mux(sound.encode(part))
+        return path
+
+    return write

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ppd_core.image_files import (
     depth_preview,
+    preview_range,
     read_depth_png16,
     read_image,
     write_depth_npy,
@@ -228,6 +229,20 @@ def test_depth_preview_of_a_flat_image_is_one_color(value: float) -> None:
     preview = depth_preview(np.full((3, 4), value))
     assert len(np.unique(preview.reshape(-1, 3), axis=0)) == 1
     assert preview.any()
+
+
+def test_depth_preview_between_given_ends_compares_images() -> None:
+    depth = np.linspace(0, 1, 200).reshape(4, 50)
+    whole = depth_preview(depth, (0.0, 1.0))
+    assert np.array_equal(depth_preview(depth[:2], (0.0, 1.0)), whole[:2])
+    assert not np.array_equal(depth_preview(depth[:2]), whole[:2])
+    assert np.array_equal(depth_preview(depth, preview_range(depth)), depth_preview(depth))
+
+
+def test_preview_range_is_where_nearly_all_valid_values_are() -> None:
+    depth = np.linspace(0, 1, 1000).reshape(20, 50)
+    assert preview_range(depth) == pytest.approx((0.02, 0.98), abs=0.002)
+    assert preview_range(np.full((3, 4), NAN)) is None
 
 
 def test_depth_preview_of_nothing_valid_is_black() -> None:

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from ppd_core import DepthPipeline, DepthStream, WarmStartConfig
 from ppd_core.config import PipelineConfig, PreprocessConfig, SpDitConfig
 from ppd_core.depth_result import DepthResult
-from ppd_core.stream import WarmStart, scene_difference
+from ppd_core.stream import CutDetector, WarmStart, scene_difference
 
 SIZE = (48, 64)
 
@@ -181,3 +181,11 @@ def test_a_stream_takes_a_choice_of_each_call(pipeline):
 def test_a_stream_refuses_what_is_no_image(pipeline):
     with pytest.raises(ValueError, match="image must be"):
         DepthStream(pipeline)(np.zeros((4,)), 0.0)
+
+
+def test_a_cut_is_told_from_a_camera_that_pans():
+    cuts = CutDetector()
+    rooms = [scene(seed, 120, 240) for seed in (0, 1)]
+    assert not any(cuts.is_cut(rooms[0][:, n : n + 160]) for n in range(0, 40, 4))
+    assert cuts.is_cut(rooms[1][:, :160])
+    assert not cuts.is_cut(rooms[1][:, 4:164])

@@ -5,13 +5,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ppd_core import DepthPipeline, DepthResult, WeightsError
+from ppd_core import DepthPipeline, WeightsError
 from ppd_core.cli import main
 from ppd_core.cli.model_options import DTYPE_NAMES
 from ppd_core.device import DTYPES
@@ -39,14 +38,6 @@ def write_photo(path: Path, width: int = WIDTH, height: int = HEIGHT) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(path)
-    return path
-
-
-def write_video(path: Path, frames: int) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
-    for index in range(frames):
-        writer.write(np.full((HEIGHT, WIDTH, 3), 10 * index, np.uint8))
-    writer.release()
     return path
 
 
@@ -149,39 +140,10 @@ def test_depth_of_a_folder_goes_on_after_bad_files(
     complaints = [line for line in lines if line.startswith("ppd depth: ") and ".npy" not in line]
     assert [line for line in complaints if "WARNING" not in line and "relative" not in line] == [
         "ppd depth: none.png: no such file or folder",
-        "ppd depth: photos/clip.mp4 must be a video that OpenCV can decode, got no readable frame",
+        "ppd depth: photos/clip.mp4 must be a video that FFmpeg can decode, got no readable frame",
         "ppd depth: photos/empty.jpg must be an image file, got an empty one (0 bytes)",
         "ppd depth: photos/small.png: image must be at least 16 x 16 pixels, got 4 x 4",
     ]
-
-
-def test_depth_of_a_video(ppd_depth: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    write_video(Path("clip.avi"), frames=5)
-    assert ppd_depth("clip.avi", "--every", "2", "--write", "preview") == 0
-    assert results() == [f"clip/{index:06d}_depth.png" for index in (0, 2, 4)]
-    assert "3/3" in capsys.readouterr().err
-
-
-def test_depth_of_videos_begins_each_from_noise_and_the_rest_from_the_frame_before(
-    ppd_depth: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    estimate, was_warm = DepthPipeline.__call__, []
-
-    def note(self: DepthPipeline, *args: object, **options: object) -> DepthResult:
-        result = estimate(self, *args, **options)
-        was_warm.append(result.is_warm)
-        return result
-
-    monkeypatch.setattr(DepthPipeline, "__call__", note)
-    write_video(Path("a.avi"), frames=3)
-    write_video(Path("b.avi"), frames=2)
-    write_photo(Path("c.png"))
-    words = ["a.avi", "b.avi", "c.png", "--write", "npy", "--overwrite"]
-    assert ppd_depth(*words, "--warm-start") == 0
-    assert was_warm == [False, True, True, False, True, False]
-    was_warm.clear()
-    assert ppd_depth(*words) == 0
-    assert not any(was_warm)
 
 
 def test_depth_of_equal_stems_overwrites_nothing(ppd_depth: Run) -> None:
@@ -264,6 +226,9 @@ def test_interrupted_depth_leaves_whole_files_alone(
         ("--profile best", "argument --profile: invalid choice: 'best'"),
         ("--every 0", "--every must be >= 1, got 0"),
         ("--write npy ply view", "--write ply view needs --focal-px, --fov-deg or --camera"),
+        ("--write mp4", "--write mp4 needs a video, got photos alone"),
+        ("--source moge2 --near 1 --far 3", "has metres of its own, got --near and --far, too"),
+        ("--source constant", "--source constant needs --near and --far"),
         ("--write gif", "argument --write: invalid choice: 'gif'"),
         ("--dtype int8", "argument --dtype: invalid choice: 'int8'"),
     ],
@@ -310,6 +275,11 @@ def test_depth_into_a_folder_that_cannot_be_written(
         (
             "--model ppd-xl",
             "unknown model 'ppd-xl'; known presets: ppd-da2, ppd-moge2, nano, tiny",
+        ),
+        (
+            "--model tiny --source moge2",
+            "--source moge2 needs a checkpoint with MoGe-2's prompt (--model ppd-moge2), got "
+            "--model tiny",
         ),
         ("--model tiny --device warp", "device must be like 'cpu' or 'cuda:0', got 'warp'"),
     ],

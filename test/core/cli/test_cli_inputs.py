@@ -54,6 +54,15 @@ def test_find_inputs_takes_a_file_of_any_suffix_that_is_named(tmp_path: Path) ->
     assert names(tmp_path / "photo") == ["photo"]
 
 
+def test_find_inputs_takes_a_transport_stream_that_is_named_and_no_typescript(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path, "a.ts", "b.mts")
+    assert names(tmp_path) == ["b"]
+    (named,) = find_inputs([tmp_path / "a.ts"], ENDINGS)[0]
+    assert named.is_video
+
+
 def test_find_inputs_leaves_out_earlier_results(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "a_depth.png", "out/a_view.png")
     assert names(tmp_path) == ["a"]
