@@ -3,8 +3,8 @@
 1. Overhead: a recording of 640 x 480 RGB-D through nano with all default outputs, everything of
    the recording copied; `overhead` is what the run took over the time of model and alignment.
 2. Memory: a recording of `--gigabytes`, the same scene over and over with stamps that go on,
-   beside a second camera that is not read. `memory_early_mb` is the largest resident memory of the run's
-   process in its first tenth, `memory_late_mb` in the rest.
+   beside a second camera that is not read. `memory_early_mb` is the largest resident memory of the
+   run's process in its first tenth, `memory_late_mb` in the rest.
 3. Damage: a stretch in the middle of a recording overwritten with zeros; how many of the images
    before and after it have their depth.
 
