@@ -18,10 +18,10 @@ from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.depth_result import DepthResult
 from ppd_core.evaluation.metric_depth import MetricErrors, flying_share, metric_errors
 from ppd_core.types import Alignment, AlignmentError
+from ppd_ros.comparison import Comparison
 from ppd_ros.tiles import sheet, titled
-from ppd_ros.truth_panels import Comparison
 
-TILE_WIDTH_PX = 560
+TILE_WIDTH_PX = 525
 SENSOR, CONSTANT, GLOBAL, LOCAL = "sensor", "constant", "global", "local"
 
 
@@ -50,7 +50,6 @@ class View:
 
 def make_views(
     frame: Comparison,
-    sensor_depth: np.ndarray,
     estimate: Callable[[np.ndarray], DepthResult],
     constant: Alignment,
     *,
@@ -59,13 +58,12 @@ def make_views(
     """Bring a frame to metres in four ways, each from the same relative depth.
 
     Args:
-        frame: the image, and the truth that is compared with and nothing else.
-        sensor_depth: (H, W) float32 metres, NaN = hole, registered to the image.
+        frame: image and sensor, and the truth that is compared with and nothing else.
         estimate: makes the relative depth, like `DepthPipeline`.
         constant: for all frames alike.
         model: what makes the relative depth, for the titles.
     """
-    sensor = torch.from_numpy(sensor_depth)
+    sensor = torch.from_numpy(frame.sensor)
     relative = estimate(frame.image).relative_depth.cpu()
     metres = to_metric_depth(relative, constant)
     near_m, far_m = (math.expm1(constant.scale * d + constant.shift) for d in (0, 1))
@@ -91,31 +89,22 @@ def make_views(
 
 
 def draw_views(frame: Comparison, views: Sequence[View]) -> np.ndarray:
-    """Camera and truth, then the four views; all clouds from one side and one place.
+    """The clouds of all ways but the sensor's, from the side and the place of `story`.
 
     Returns:
         (h, w, 3) uint8 RGB.
     """
-    import cv2
-
-    truth = frame.side_view(frame.truth, TILE_WIDTH_PX)
-    height, width = truth.shape[:2]
-    scale = min(height / frame.image.shape[0], width / frame.image.shape[1])
-    photo = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    photo = np.pad(
-        photo,
-        ((0, height - photo.shape[0]), (0, width - photo.shape[1]), (0, 0)),
-        constant_values=255,
-    )
+    height = round(TILE_WIDTH_PX * frame.image.shape[0] / frame.image.shape[1])
     tiles = [
-        titled(photo, "camera", ""),
-        titled(truth, "truth", f"clouds from the side, up to {frame.reach_m:.2f} m"),
-        *(
-            titled(frame.side_view(view.depth, TILE_WIDTH_PX), view.title, _figures(view))
-            for view in views
-        ),
+        titled(
+            frame.side_view(view.depth, TILE_WIDTH_PX, height),
+            view.title,
+            _figures(view),
+        )
+        for view in views
+        if view.key != SENSOR  # It is in the story.
     ]
-    return sheet([tiles[:3], tiles[3:]])
+    return sheet([tiles])
 
 
 def view_row(view: View) -> dict[str, Any]:

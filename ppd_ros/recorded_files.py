@@ -18,7 +18,7 @@ from ppd_core.geometry.render import render_cloud
 from ppd_core.image_files import depth_preview, write_png
 from ppd_core.image_reading import image_to_rgb
 from ppd_core.types import Alignment
-from ppd_ros import four_views, truth_panels
+from ppd_ros import comparison, four_views, story
 from ppd_ros.conversions import cloud_to_points, image_to_depth
 from ppd_ros.photo_publisher import FRAME_SUFFIX
 
@@ -65,25 +65,22 @@ def write_frame(frame: Frame, folder: Path) -> dict[str, Any]:
 def write_against_truth(
     frames: Sequence[Frame], folder: Path, model: str, *, is_still: bool = False
 ) -> dict[str, Any]:
-    """Write frames/NN.png, demo.gif of them, and cloud.ply beside truth.ply of the last one.
+    """Write story.png and cloud.ply beside truth.ply of the last frame, demo.gif of all.
 
     Args:
         frames: with the truth, at least one.
         folder: where to.
         model: what the depth is called in the pictures.
-        is_still: nothing moves; the last frame's panel.png stands for frames/ and demo.gif.
+        is_still: nothing moves, so there is no demo.gif.
 
     Returns:
         The errors, for the summary: means over the frames that have metres, None without any.
     """
     compared = [compare_to_truth(frame) for frame in frames]
     last = compared[-1]
-    if is_still:
-        write_png(folder / "panel.png", truth_panels.draw_panel(last, model))
-    else:
-        _write_animation(
-            frames, [truth_panels.draw_panel(each, model) for each in compared], folder
-        )
+    write_png(folder / "story.png", story.draw_story(last, model))
+    if not is_still:
+        _write_animation(frames, compared, folder, model)
     for name, depth in (("cloud", last.depth), ("truth", last.truth)):
         write_ply(folder / f"{name}.ply", last.points_of(depth), last.image)
     errors = [each.errors for each in compared if not math.isnan(each.errors.abs_rel)]
@@ -103,7 +100,7 @@ def write_views(
     constant: Alignment,
     model: str,
 ) -> dict[str, Any]:
-    """Write alignment.png: one frame brought to metres in four ways; see `four_views`.
+    """Write alignment.png: the depth of one frame brought to metres in three ways.
 
     Args:
         frame: with the truth and the sensor.
@@ -117,8 +114,7 @@ def write_views(
         is from the local alignment made here, as a part of it (median).
     """
     compared = compare_to_truth(frame)
-    sensor_depth = image_to_depth(frame.messages["sensor"])
-    views = four_views.make_views(compared, sensor_depth, estimate, constant, model=model)
+    views = four_views.make_views(compared, estimate, constant, model=model)
     write_png(folder / "alignment.png", four_views.draw_views(compared, views))
     return {
         "views": [four_views.view_row(view) for view in views],
@@ -126,28 +122,25 @@ def write_views(
     }
 
 
-def compare_to_truth(frame: Frame) -> truth_panels.Comparison:
+def compare_to_truth(frame: Frame) -> comparison.Comparison:
     """The node's depth of a frame beside the truth."""
     info = frame.messages["depth_info"]
-    return truth_panels.compare(
+    return comparison.compare(
         image_to_rgb(frame.messages["image"]),
-        image_to_depth(frame.messages["truth"]),
+        image_to_depth(frame.messages["sensor"]),
         image_to_depth(frame.messages["depth"]),
+        image_to_depth(frame.messages["truth"]),
         intrinsics_from_info(info, info.width, info.height),
     )
 
 
-def _write_animation(frames: Sequence[Frame], panels: Sequence[np.ndarray], folder: Path) -> None:
-    (folder / "frames").mkdir(exist_ok=True)
-    for old in (folder / "frames").glob("*.png"):
-        # A longer run before this one would leave its end behind. Other pictures are not ours.
-        if old.stem.isdecimal():
-            old.unlink()
-    for number, panel in enumerate(panels):
-        write_png(folder / "frames" / f"{number:02}.png", panel)
+def _write_animation(
+    frames: Sequence[Frame], compared: Sequence[comparison.Comparison], folder: Path, model: str
+) -> None:
     times_s = [Time.from_msg(f.messages["image"].header.stamp).nanoseconds / 1e9 for f in frames]
     pace_s = (times_s[-1] - times_s[0]) / max(len(frames) - 1, 1)
-    truth_panels.write_gif(folder / "demo.gif", panels, duration_ms=max(1e3 * pace_s, 50))
+    pictures = [story.draw_story(each, model, width=story.ANIMATED_WIDTH_PX) for each in compared]
+    story.write_gif(folder / "demo.gif", pictures, duration_ms=max(1e3 * pace_s, 50))
 
 
 def _mean(values: Iterable[float]) -> float | None:

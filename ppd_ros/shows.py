@@ -62,8 +62,8 @@ def table_show(model: str, rate_hz: float) -> Show:
         recorder=_with_truth(FRAME_ID.removesuffix(FRAME_SUFFIX), model, near_m=0.5, far_m=3.5),
         parameters=SENSOR,
         metres=_from_sensor("the simulated sensor's faulty depth"),
-        written="alignment.png (one frame, four ways to metres), demo.gif, its frames in frames/, "
-        "cloud.ply beside truth.ply,",
+        written="story.png (look at it first), demo.gif (the same, moving), alignment.png (three "
+        "ways to metres), cloud.ply beside truth.ply,",
         hint=NO_CAMERA,
     )
 
@@ -76,8 +76,8 @@ def stereo_show(model: str, rate_hz: float) -> Show:
         recorder=(*_with_truth(SCENE, model, near_m=1.0, far_m=6.0), "--still"),
         parameters=SENSOR,
         metres=_from_sensor("OpenCV's stereo matching"),
-        written="alignment.png (one frame, four ways to metres), panel.png, cloud.ply beside "
-        "truth.ply,",
+        written="story.png (look at it first), alignment.png (three ways to metres), cloud.ply "
+        "beside truth.ply,",
         frames=5,  # Each is the same; these tell the rate.
     )
 

@@ -6,26 +6,43 @@ from collections.abc import Sequence
 
 import numpy as np
 
-TITLE_PX = 26
+TITLE_PX = 28
 GAP_PX = 6
 _PAPER, _INK = 255, (40, 40, 45)
-_LETTERS = 0.5  # of OpenCV's font
+_HEADING, _LETTERS = 0.7, 0.55  # sizes of OpenCV's font
 
 
-def titled(picture: np.ndarray, *lines: str) -> np.ndarray:
-    """A picture, (h, w, 3) uint8 RGB, with lines of text above it, `TITLE_PX` each."""
-    import cv2
+def titled(picture: np.ndarray, *lines: str | np.ndarray) -> np.ndarray:
+    """A picture, (h, w, 3) uint8 RGB, under lines of text, `TITLE_PX` each; the first is larger.
 
-    font, width = cv2.FONT_HERSHEY_SIMPLEX, picture.shape[1]
-    bars = []
-    for line in lines:
-        bar = np.full((TITLE_PX, width, 3), _PAPER, np.uint8)
-        (wide, _), _ = cv2.getTextSize(line, font, _LETTERS, 1)
-        # Smaller letters are better than the end cut off, where the figures are.
-        size = _LETTERS * min(1.0, (width - 8) / max(wide, 1))
-        cv2.putText(bar, line, (4, TITLE_PX - 8), font, size, _INK, 1, cv2.LINE_AA)
-        bars.append(bar)
+    A line may be a picture, too: (`TITLE_PX`, w, 3), from `colour_bar`.
+    """
+    width = picture.shape[1]
+    sizes = [_HEADING, *[_LETTERS] * len(lines)]
+    bars = [
+        _written(line, width, size) if isinstance(line, str) else line
+        for line, size in zip(lines, sizes, strict=False)
+    ]
     return np.vstack([*bars, picture])
+
+
+def colour_bar(width: int, near: str, far: str, note: str = "") -> np.ndarray:
+    """A line for `titled`: the colours of `depth_preview` from near to far, and what they mean.
+
+    Returns:
+        (`TITLE_PX`, width, 3) uint8 RGB.
+    """
+    from ppd_core.image_files import depth_preview
+
+    ramp_width = width // 4
+    ramp = depth_preview(np.tile(np.linspace(0, 1, ramp_width, dtype=np.float32), (12, 1)))
+    parts = [
+        _written(near, width // 6, _LETTERS),
+        _padded(ramp, top=8, bottom=TITLE_PX - 20),
+        _written(far, width // 6, _LETTERS),
+    ]
+    left = sum(part.shape[1] for part in parts)
+    return np.hstack([*parts, _written(note, width - left, _LETTERS)])
 
 
 def sheet(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
@@ -34,6 +51,18 @@ def sheet(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     widest = max(row.shape[1] for row in joined)
     padded = [_padded(row, right=widest - row.shape[1], top=GAP_PX) for row in joined]
     return _padded(np.vstack(padded), left=GAP_PX, right=GAP_PX, bottom=GAP_PX)
+
+
+def _written(line: str, width: int, letters: float) -> np.ndarray:
+    import cv2
+
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    bar = np.full((TITLE_PX, width, 3), _PAPER, np.uint8)
+    (wide, _), _ = cv2.getTextSize(line, font, letters, 1)
+    # Smaller letters are better than the end cut off, where the figures are.
+    size = letters * min(1.0, (width - 8) / max(wide, 1))
+    cv2.putText(bar, line, (4, TITLE_PX - 8), font, size, _INK, 1, cv2.LINE_AA)
+    return bar
 
 
 def _row(tiles: Sequence[np.ndarray]) -> np.ndarray:

@@ -69,10 +69,24 @@ def flying_share(depth: Tensor, truth: Tensor) -> float:
     Raises:
         ValueError: the shapes differ.
     """
+    near_edge, flying = _edge_masks(depth, truth)
+    return (flying.sum() / near_edge.sum()).item() if near_edge.any() else math.nan
+
+
+def flying_mask(depth: Tensor, truth: Tensor) -> Tensor:
+    """The pixels that `flying_share` counts: (H, W) bool.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    return _edge_masks(depth, truth)[1]
+
+
+def _edge_masks(depth: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels with depth near the truth's edges, and those of them that fly."""
     known, both = _known(depth, truth)
     pixels = edge_pixels(depth[None], truth[None], known[None])
-    near_edge, flying = pixels.near_edge[0] & both, pixels.flying[0] & both
-    return (flying.sum() / near_edge.sum()).item() if near_edge.any() else math.nan
+    return pixels.near_edge[0] & both, pixels.flying[0] & both
 
 
 def _known(depth: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from builtin_interfaces.msg import Time
@@ -164,7 +165,7 @@ def no_rendering(monkeypatch):
     def render_cloud(points, colors, *, width, height, **view):
         return np.zeros((height, width, 3), np.uint8)
 
-    monkeypatch.setattr("ppd_ros.truth_panels.render_cloud", render_cloud)
+    monkeypatch.setattr("ppd_ros.comparison.render_cloud", render_cloud)
 
 
 def frames_of(*depths):
@@ -183,16 +184,16 @@ def test_errors_are_means_over_the_frames_that_have_metres(tmp_path, no_renderin
     assert errors["absrel"] == pytest.approx(0.15, abs=1e-4)
     assert errors["rmse_m"] == pytest.approx(0.45, abs=1e-4)
     assert (errors["frames"], errors["frames_without_metres"]) == (3, 1)
-    assert len(list((tmp_path / "frames").iterdir())) == 3
-    assert (tmp_path / "demo.gif").exists()
+    with PIL.Image.open(tmp_path / "demo.gif") as animation:
+        assert animation.n_frames == 3
     nothing = write_against_truth(frames_of(math.nan), tmp_path, "nano")
     assert nothing["absrel"] is None
     json.dumps(nothing, allow_nan=False)
 
 
-def test_still_scene_is_one_panel(tmp_path, no_rendering):
+def test_still_scene_has_no_animation(tmp_path, no_rendering):
     write_against_truth(frames_of(3.0, 3.0), tmp_path, "nano", is_still=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"panel.png", "cloud.ply", "truth.ply"}
+    assert {path.name for path in tmp_path.iterdir()} == {"story.png", "cloud.ply", "truth.ply"}
 
 
 def test_four_views_are_of_the_frame_s_sensor_and_compared_with_the_node_s_depth(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ppd_ros.tiles import GAP_PX, TITLE_PX, sheet, titled
+from ppd_ros.tiles import GAP_PX, TITLE_PX, colour_bar, sheet, titled
 
 
 def grey(height, width, value=100):
@@ -24,6 +24,14 @@ def test_long_title_is_made_smaller_and_not_cut_off():
     long = "a title that is much too long to fit above so narrow a picture"
     assert 180 < columns_of_ink(long).max() < 198
     assert columns_of_ink("short").max() < 60
+
+
+def test_colour_bar_is_a_line_that_goes_from_red_to_blue():
+    bar = colour_bar(400, "0.5 m", "3.5 m", "black: none")
+    assert titled(grey(20, 400), "first", bar).shape == (2 * TITLE_PX + 20, 400, 3)
+    middle = bar[TITLE_PX // 2].astype(int)
+    red, blue = middle[:, 0] - middle[:, 2], middle[:, 2] - middle[:, 0]
+    assert 0 < np.argmax(red) < np.argmax(blue) < 200
 
 
 def test_sheet_has_gaps_around_all_tiles_and_fills_the_shorter_row():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ppd_core.evaluation.metric_depth import flying_share, metric_errors
+from ppd_core.evaluation.metric_depth import flying_mask, flying_share, metric_errors
 
 
 def two_walls(near_m=1.0, far_m=2.0):
@@ -47,6 +47,7 @@ def test_smeared_border_flies_and_a_hole_there_does_not():
     smeared[:, 15:17] = 1.5
     # Two of the four pixels near the edge lie between the walls.
     assert flying_share(smeared, truth) == pytest.approx(0.5)
+    assert torch.equal(flying_mask(smeared, truth), smeared == 1.5)
     smeared[:, 15] = torch.nan
     assert flying_share(smeared, truth) == pytest.approx(1 / 3)
 
