@@ -68,6 +68,14 @@ def packaged_checkpoint(preset_name: str) -> Path | None:
     return Path(__file__).parent / "assets" / f"{preset_name}.safetensors"
 
 
+def packaged_recording() -> Path:
+    """The recording that comes with the package: some seconds of a simulated table, as MCAP.
+
+    What is in it, and how it was made, is in `ppd_core.sim.recording`.
+    """
+    return Path(__file__).parent / "assets" / "table.mcap"
+
+
 _FILES = (
     PublishedFile(
         name="ppd",

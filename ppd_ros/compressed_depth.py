@@ -1,31 +1,19 @@
 """Depth images <-> CompressedImage, as `compressed_depth_image_transport` sends them.
 
-Of the transport's forms only that of 16UC1 is here: millimetres in a 16-bit PNG, which loses
-nothing. Its form of 32FC1 would be coarser, for it puts 1 / z into 16 bits.
-
-Source: `codec.cpp` of compressed_depth_image_transport.
+The bytes themselves are made in `ppd_core.compressed_images`.
 """
 
 from __future__ import annotations
 
 import array
-import struct
 
-import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from ppd_core.compressed_images import DEPTH_FORMAT, DEPTH_HEADER, PNG_LEVEL, depth_png
 from ppd_core.picture_reading import load_picture
 from ppd_ros.conversions import depth_to_image_mm
-
-FORMAT = "16UC1; compressedDepth png"
-PNG_LEVEL = 1
-"""Of 0 to 9. Level 3 takes half as long again for a fifth less bytes, 9 thirty times as long."""
-
-_INVERSE_DEPTH = 0
-_CONFIG = struct.Struct("<iff")
-"""What stands before the PNG: the kind of coding and two numbers that only 32FC1 uses."""
 
 
 def depth_to_compressed(
@@ -58,10 +46,8 @@ def image_to_compressed_depth(message: Image, *, png_level: int = PNG_LEVEL) -> 
             f"{message.encoding} of step {message.step}, is_bigendian {message.is_bigendian}"
         )
     millimetres = np.frombuffer(message.data, "<u2").reshape(height, width)
-    png = cv2.imencode(".png", millimetres, [cv2.IMWRITE_PNG_COMPRESSION, png_level])[1]
-    data = array.array("B", _CONFIG.pack(_INVERSE_DEPTH, 0.0, 0.0))
-    data.frombytes(png.tobytes())
-    return CompressedImage(header=message.header, format=FORMAT, data=data)
+    data = array.array("B", depth_png(millimetres, png_level=png_level))
+    return CompressedImage(header=message.header, format=DEPTH_FORMAT, data=data)
 
 
 def compressed_to_depth(message: CompressedImage) -> np.ndarray:
@@ -80,8 +66,8 @@ def compressed_to_depth(message: CompressedImage) -> np.ndarray:
         "compressedDepth",
         "compressedDepth png",
     ):
-        raise ValueError(f"compressed depth must be {FORMAT!r}, got {message.format!r}")
-    data = memoryview(message.data)[_CONFIG.size :]
+        raise ValueError(f"compressed depth must be {DEPTH_FORMAT!r}, got {message.format!r}")
+    data = memoryview(message.data)[DEPTH_HEADER.size :]
     picture = load_picture(data, ("PNG",), "compressed depth")
     if picture.mode != "I;16":
         raise ValueError(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppd_core.atomic_file import atomic_write
+from ppd_core.cli import sim_record
 from ppd_core.version import __version__
 
 if TYPE_CHECKING:
@@ -55,15 +56,20 @@ def add_parser(subparsers: Subparsers) -> None:
     generate.add_argument(
         "--json", type=Path, metavar="FILE", help="write frames_per_s and how it was measured"
     )
+    sim_record.add_parser(commands)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command that was parsed.
 
     Returns:
-        The exit status: 0 the data set is complete, 1 it broke off, 2 nothing could run; the
-        reason is a line on stderr.
+        The exit status: 0 all is written, 1 it broke off, 2 nothing could run; the reason is a
+        line on stderr.
     """
+    return _record(args) if args.sim_command == "record" else _run_generate(args)
+
+
+def _run_generate(args: argparse.Namespace) -> int:
     missing = [name for name in ("mujoco", "webdataset") if find_spec(name) is None]
     if missing:
         _say(f"simulation needs {' and '.join(missing)}: pip install 'ppd_ros[sim]'")
@@ -92,6 +98,23 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             _say(f"cannot write {args.json}: {error.strerror}")
             return 1
+    return 0
+
+
+def _record(args: argparse.Namespace) -> int:
+    if find_spec("mujoco") is None:
+        _say("simulation needs mujoco: pip install 'ppd_ros[sim]'")
+        return 2
+    from ppd_core.sim.camera import RenderingUnavailableError
+
+    try:
+        print(sim_record.run(args))
+    except (ValueError, RenderingUnavailableError) as error:
+        _say(str(error))
+        return 2
+    except OSError as error:
+        _say(str(error))
+        return 1
     return 0
 
 

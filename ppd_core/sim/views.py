@@ -95,6 +95,14 @@ def look_at(eye: np.ndarray, target: np.ndarray, roll_rad: float = 0.0) -> np.nd
     return pose
 
 
+def pose_parts(camera_to_world: np.ndarray) -> tuple[list[float], list[float]]:
+    """A pose as transforms are sent: x, y, z in metres, and the quaternion x, y, z, w."""
+    quaternion = np.empty(4)
+    mujoco.mju_mat2Quat(quaternion, camera_to_world[:3, :3].flatten())
+    w, x, y, z = quaternion.tolist()
+    return camera_to_world[:3, 3].tolist(), [x, y, z, w]
+
+
 def draw_view(
     rng: np.random.Generator,
     model: mujoco.MjModel,
