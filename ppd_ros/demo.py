@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ppd_core.config import PRESETS
@@ -28,6 +28,10 @@ NODE_FAILED = "cannot configure"
 """What the node logs when there is no use in waiting for it."""
 DRAWING_S = 300.0
 """How long the recorder may take for its pictures."""
+STANDS_IN = (
+    "The table cannot be drawn on this machine, so a recording of it that comes with the package "
+    "is played instead: {reason}"
+)
 UNTRAINED = (
     "The model '{model}' is UNTRAINED. What you see is the way of an image through the package, "
     "over real topics, to files. It is not depth: do not judge the pictures."
@@ -103,15 +107,24 @@ def _run(options: argparse.Namespace, show: Show, domain_id: int, note: str) -> 
     # A flag, not KeyboardInterrupt: that could come between a child's start and its being listed.
     signals = StopSignals()
     with ended_children() as children:
-        node, recorder, camera = _start(options, show, domain_id, note, children)
+        start = _starter(options, domain_id, children)
+        node, recorder, camera = _start(options, show, note, start)
 
-        def is_settled() -> bool:
-            # The node: else a model that cannot load would only be told when the time is up.
-            said = NODE_FAILED in node.output or RECORDED in recorder.output
-            return said or signals.is_requested()
+        def wait_for_recording() -> Child | None:
+            def is_settled() -> bool:
+                # The node: else a model that cannot load would only be told when the time is up.
+                said = NODE_FAILED in node.output or RECORDED in recorder.output
+                return said or signals.is_requested()
 
-        # Beyond the recorder's own deadline.
-        first = wait_for_first(children, options.timeout_s + 120, is_given_up=is_settled)
+            # Beyond the recorder's own deadline.
+            return wait_for_first(children, options.timeout_s + 120, is_given_up=is_settled)
+
+        first = wait_for_recording()
+        if first is camera and show.stand_in:
+            children.remove(camera)
+            print(STANDS_IN.format(reason=_last_saying(camera, "")), flush=True)
+            camera = start("player", *show.stand_in)
+            first = wait_for_recording()
         statuses = {}
         if first is None and RECORDED in recorder.output:
             # Now it draws: nobody needs the other two, and they would slow it down.
@@ -129,17 +142,17 @@ def _run(options: argparse.Namespace, show: Show, domain_id: int, note: str) -> 
     print(recorder.output.rstrip())
     print("node:   " + _last_saying(node, "frames:"))
     print("camera: " + _last_saying(camera, "frames sent"))
-    print(f"Written to {options.out}/: {show.written} summary.json, and the three logs.")
+    print(f"Written to {options.out}/: {show.written} summary.json, and the logs.")
     failed = {name: status for name, status in statuses.items() if status != 0}
     if failed:
         print(f"ppd-demo: these did not end with status 0: {failed}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _start(
-    options: argparse.Namespace, show: Show, domain_id: int, note: str, children: list[Child]
-) -> tuple[Child, Child, Child]:
-    """Node, recorder and camera; each is in `children` as soon as it runs."""
+def _starter(
+    options: argparse.Namespace, domain_id: int, children: list[Child]
+) -> Callable[..., Child]:
+    """What starts a child by its name, module and arguments; it is in `children` then."""
 
     def start(name: str, module: str, *arguments: str) -> Child:
         child = Child(
@@ -152,6 +165,13 @@ def _start(
         children.append(child)
         return child
 
+    return start
+
+
+def _start(
+    options: argparse.Namespace, show: Show, note: str, start: Callable[..., Child]
+) -> tuple[Child, Child, Child]:
+    """Node, recorder and camera."""
     frames = show.frames if options.frames is None else options.frames
     node = start("node", "depth_node", *node_arguments(options.model, show))
     recorder = start(

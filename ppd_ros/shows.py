@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ppd_core.registry import packaged_recording
 from ppd_ros.photo_publisher import FRAME_SUFFIX
 from ppd_ros.sim_camera_node import FRAME_ID
 from ppd_ros.stereo_publisher import SCENE
@@ -37,7 +38,8 @@ class Show:
         parameters: of the node, beside the model.
         metres: what the metres on the topics and in the pictures come from.
         written: the files, beside summary.json and the logs.
-        hint: for when the camera cannot run.
+        stand_in: module and arguments of what is the camera where the first one cannot run.
+        hint: for when that is so, and the stand-in cannot run either.
         frames: how many are recorded unless told otherwise.
     """
 
@@ -47,6 +49,7 @@ class Show:
     parameters: Mapping[str, object] = field(default_factory=dict)
     metres: str = ""
     written: str = ""
+    stand_in: tuple[str, ...] = ()
     hint: str = ""
     frames: int = 20
 
@@ -64,6 +67,7 @@ def table_show(model: str, rate_hz: float) -> Show:
         metres=_from_sensor("the simulated sensor's faulty depth"),
         written="story.png (look at it first), demo.gif (the same, moving), alignment.png (three "
         "ways to metres), cloud.ply beside truth.ply,",
+        stand_in=("bag_publisher", str(packaged_recording())),
         hint=NO_CAMERA,
     )
 

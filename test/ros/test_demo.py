@@ -129,18 +129,42 @@ def test_shows_with_a_sensor_are_aligned_to_it_and_photos_to_a_constant():
     assert {"alignment.source:=constant", "alignment.far_m:=10.0"} <= set(arguments)
 
 
-def test_demo_that_cannot_render_says_what_to_install_and_what_works(start, tmp_path):
+@pytest.fixture
+def no_vendor(tmp_path):
+    """The dispatcher of EGL finds no vendor's library: as on a machine without Mesa."""
+    return {"__EGL_VENDOR_LIBRARY_DIRS": str(tmp_path), "__EGL_VENDOR_LIBRARY_FILENAMES": ""}
+
+
+def test_demo_that_cannot_render_plays_the_packaged_recording(start, tmp_path, no_vendor):
     pytest.importorskip("mujoco", reason="the simulator needs mujoco")
-    # The dispatcher of EGL finds no vendor's library: as on a machine without Mesa.
-    hidden = {"__EGL_VENDOR_LIBRARY_DIRS": str(tmp_path), "__EGL_VENDOR_LIBRARY_FILENAMES": ""}
+    pytest.importorskip("mcap", reason="recordings need mcap")
+    out = tmp_path / "out"
     demo = start(
         "ppd_ros.demo",
-        *("-o", str(tmp_path / "out"), "--model", "tiny"),
-        variables=hidden,
+        *("-o", str(out), "--frames", "2", "--timeout-s", str(DEADLINE_S)),
+        variables=no_vendor,
+    )
+    assert demo.wait(DEADLINE_S + 60) == 0, demo.output
+    assert "a recording of it that comes with the package is played instead: " in demo.output
+    assert "apt install" in demo.output
+    for name in ("story.png", "alignment.png"):
+        assert read_image(out / name).std() > 1
+    errors = json.loads((out / "summary.json").read_text())["against_truth"]
+    assert (errors["frames"], errors["frames_without_metres"]) == (2, 0)
+    assert 0 < errors["absrel"] < 0.1
+    assert "Traceback" not in demo.output + (out / "camera.log").read_text()
+
+
+def test_demo_with_neither_says_what_to_install_and_what_works(start, tmp_path, no_vendor):
+    pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+    (tmp_path / "rosbags.py").write_text("raise ImportError('hidden')")
+    hidden = {**no_vendor, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    demo = start(
+        "ppd_ros.demo", *("-o", str(tmp_path / "out"), "--model", "tiny"), variables=hidden
     )
     assert demo.wait(DEADLINE_S) == 1
-    assert "ppd-demo: the camera ended with status 1" in demo.output
-    assert "apt install" in demo.output
+    assert "ppd-demo: the player ended with status 1" in demo.output
+    assert "pip install 'ppd_ros[bag]'" in demo.output
     for instead in ("--stereo", "--photos"):
         assert f"-m ppd_ros.demo {instead}" in demo.output
     assert "Traceback" not in demo.output
