@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ppd_ros.compressed_depth import compressed_to_depth
 from ppd_ros.compressed_images import compressed_to_rgb
 from ppd_ros.conversions import depth_to_image_mm, rgb_to_image
 from ppd_ros.process import leave, run_node
+from ppd_ros.serialized import restamped, stamp_ns
 
 OUTPUTS = {"image": Image, "camera_info": CameraInfo, "depth_in": Image, "truth": Image}
 """What is published below camera/, and as what."""
@@ -34,8 +34,6 @@ LATE_NS = 500_000_000
 MIN_PAUSE_NS = 10**8
 """Before a recording of one frame begins again."""
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
-_STAMP = slice(4, 12)
-"""Where the seconds and nanoseconds of a header stand in CDR: behind the encapsulation."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +145,9 @@ class BagPublisher(Node):
     def _send(self, recorded: BagMessage) -> None:
         output = self._output_of[recorded.topic]
         self._count += output == "image"
-        if self._lag_ns is None and (stamp_ns := _stamp_ns(recorded.data)):
+        if self._lag_ns is None and (recorded_ns := stamp_ns(recorded.data)):
             # Recorded stamps may be of a clock of their own, as that of a simulation.
-            self._lag_ns = recorded.log_ns - stamp_ns
+            self._lag_ns = recorded.log_ns - recorded_ns
         data = restamped(recorded.data, self._offset_ns + (self._lag_ns or 0))
         if recorded.msgtype != COMPRESSED:
             self._outputs[output].publish(data)  # rclpy sends bytes as they are.
@@ -161,29 +159,6 @@ class BagPublisher(Node):
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
-
-
-def restamped(data: bytes, later_ns: int) -> bytes:
-    """A message that begins with a header, stamped later; one without a stamp stays so.
-
-    Args:
-        data: CDR with its encapsulation.
-        later_ns: to add to the stamp.
-    """
-    stamp_ns = _stamp_ns(data)
-    if stamp_ns == 0:
-        return data
-    stamp = struct.pack(_stamp_form(data), *divmod(stamp_ns + later_ns, 10**9))
-    return data[: _STAMP.start] + stamp + data[_STAMP.stop :]
-
-
-def _stamp_ns(data: bytes) -> int:
-    seconds, nanoseconds = struct.unpack(_stamp_form(data), data[_STAMP])
-    return int(seconds) * 10**9 + int(nanoseconds)
-
-
-def _stamp_form(data: bytes) -> str:
-    return "<iI" if data[1] & 1 else ">iI"
 
 
 def _decoded(message: CompressedImage) -> Image:

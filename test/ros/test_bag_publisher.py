@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 import pytest
-from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
 
 pytest.importorskip("rosbags", reason="recordings need rosbags")
 
@@ -24,7 +19,7 @@ from ppd_core.bag.reader import BagReader
 from ppd_core.bag.writer import BagWriter
 from ppd_core.registry import packaged_recording
 from ppd_core.types import Intrinsics
-from ppd_ros.bag_publisher import OUTPUTS, BagPublisher, PlayedTopics, restamped
+from ppd_ros.bag_publisher import OUTPUTS, BagPublisher, PlayedTopics
 from ppd_ros.calibration import intrinsics_from_info
 from ppd_ros.children import Child, domain_environment, ended_children
 from ppd_ros.conversions import image_to_depth
@@ -166,23 +161,6 @@ def test_calibration_that_nobody_stamped_does_not_mislead(world, play, tmp_path)
     assert stamp_ns(received["camera_info"][0]) == 0
     age_ns = world.client.get_clock().now().nanoseconds - stamp_ns(received["image"][0])
     assert 0 <= age_ns < 20 * 10**9
-
-
-def test_only_the_stamp_of_a_restamped_message_changes():
-    header = Header(frame_id="a frame of some length")
-    header.stamp.sec, header.stamp.nanosec = 3, 999_999_999
-    message = Image(header=header, height=1, width=2, encoding="mono8", step=2, data=[7, 9])
-    moved = deserialize_message(restamped(serialize_message(message), 2), Image)
-    assert (moved.header.stamp.sec, moved.header.stamp.nanosec) == (4, 1)
-    moved.header.stamp = header.stamp
-    assert moved == message
-    big_endian = bytes([0, 0, 0, 0]) + struct.pack(">iI", 3, 0) + b"rest"
-    assert restamped(big_endian, 10**9) == bytes(4) + struct.pack(">iI", 4, 0) + b"rest"
-
-
-def test_message_without_a_stamp_stays_so():
-    data = serialize_message(CameraInfo())
-    assert restamped(data, 10**18) == data
 
 
 def test_program_plays_the_packaged_recording(world, tmp_path, domain_id, search_path):
