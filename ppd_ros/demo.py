@@ -20,6 +20,7 @@ from ppd_ros.children import (
 )
 from ppd_ros.photo_publisher import PHOTOS, photo_paths
 from ppd_ros.process import StopSignals
+from ppd_ros.recorded_bag import FOLDER
 from ppd_ros.recorder import RECORDED
 from ppd_ros.shows import Show, node_arguments, photo_show, stereo_show, table_show
 
@@ -143,6 +144,8 @@ def _run(options: argparse.Namespace, show: Show, domain_id: int, note: str) -> 
     print("node:   " + _last_saying(node, "frames:"))
     print("camera: " + _last_saying(camera, "frames sent"))
     print(f"Written to {options.out}/: {show.written} summary.json, and the logs.")
+    if (options.out / FOLDER / "metadata.yaml").is_file():
+        print(f"To see it move, frame by frame: {_command()} view {options.out / FOLDER}")
     failed = {name: status for name, status in statuses.items() if status != 0}
     if failed:
         print(f"ppd-demo: these did not end with status 0: {failed}", file=sys.stderr)
@@ -180,6 +183,15 @@ def _start(
         "--note", note,
     )  # fmt: skip
     return node, recorder, start("camera", *show.camera)
+
+
+def _command() -> str:
+    """The `ppd` of this interpreter, as it can be typed here."""
+    program = Path(sys.executable).with_name("ppd")
+    if not program.is_file():
+        return f"{sys.executable} -m ppd_core.cli"
+    here = Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
 
 
 def _is_untrained(model: str) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rclpy.time import Time
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from ppd_core.camera_info import intrinsics_from_info
 from ppd_core.depth_result import DepthResult
@@ -18,22 +19,46 @@ from ppd_core.geometry.render import render_cloud
 from ppd_core.image_files import depth_preview, write_png
 from ppd_core.image_reading import image_to_rgb
 from ppd_core.types import Alignment
-from ppd_ros import comparison, four_views, story
+from ppd_ros import comparison, four_views, serialized, story
 from ppd_ros.conversions import cloud_to_points, image_to_depth
 from ppd_ros.photo_publisher import FRAME_SUFFIX
+
+TOPICS = {
+    "image": (Image, "camera/image"),
+    "camera_info": (CameraInfo, "camera/camera_info"),
+    "depth": (Image, "ppd/depth/image"),
+    "depth_info": (CameraInfo, "ppd/depth/camera_info"),
+    "points": (PointCloud2, "ppd/points"),
+}
+"""What a frame consists of: key -> type and topic."""
+TRUTH_TOPICS = {**TOPICS, "sensor": (Image, "camera/depth_in"), "truth": (Image, "camera/truth")}
 
 
 @dataclass
 class Frame:
-    """The messages of one stamp, and how long after it each one came."""
+    """The messages of one stamp, and how long after it each one came.
 
-    messages: dict[str, Any] = field(default_factory=dict)
+    Attributes:
+        data: key of `TRUTH_TOPICS` -> the message as it came, serialized.
+        latencies_s: of the same keys.
+    """
+
+    data: dict[str, bytes] = field(default_factory=dict)
     latencies_s: dict[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """What the frame shows: a photo, or `SIMULATED`."""
-        return self.messages["image"].header.frame_id.removesuffix(FRAME_SUFFIX)
+        """What the frame shows: a photo, or the simulated camera's frame."""
+        return serialized.frame_id(self.data["image"]).removesuffix(FRAME_SUFFIX)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Of all of its messages."""
+        return serialized.stamp_ns(self.data["image"])
+
+    def message(self, key: str) -> Any:
+        """A message of the frame, decoded."""
+        return deserialize_message(self.data[key], TRUTH_TOPICS[key][0])
 
 
 def write_frame(frame: Frame, folder: Path) -> dict[str, Any]:
@@ -42,9 +67,9 @@ def write_frame(frame: Frame, folder: Path) -> dict[str, Any]:
     Returns:
         The figures of the frame, for the summary.
     """
-    photo = image_to_rgb(frame.messages["image"])
-    depth = image_to_depth(frame.messages["depth"])
-    points, colors = cloud_to_points(frame.messages["points"])
+    photo = image_to_rgb(frame.message("image"))
+    depth = image_to_depth(frame.message("depth"))
+    points, colors = cloud_to_points(frame.message("points"))
     name = frame.name
     # The logarithm, as the model sees depth: in metres all that is near would look the same.
     preview = depth_preview(np.log1p(depth))
@@ -124,12 +149,12 @@ def write_views(
 
 def compare_to_truth(frame: Frame) -> comparison.Comparison:
     """The node's depth of a frame beside the truth."""
-    info = frame.messages["depth_info"]
+    info = frame.message("depth_info")
     return comparison.compare(
-        image_to_rgb(frame.messages["image"]),
-        image_to_depth(frame.messages["sensor"]),
-        image_to_depth(frame.messages["depth"]),
-        image_to_depth(frame.messages["truth"]),
+        image_to_rgb(frame.message("image")),
+        image_to_depth(frame.message("sensor")),
+        image_to_depth(frame.message("depth")),
+        image_to_depth(frame.message("truth")),
         intrinsics_from_info(info, info.width, info.height),
     )
 
@@ -137,10 +162,9 @@ def compare_to_truth(frame: Frame) -> comparison.Comparison:
 def _write_animation(
     frames: Sequence[Frame], compared: Sequence[comparison.Comparison], folder: Path, model: str
 ) -> None:
-    times_s = [Time.from_msg(f.messages["image"].header.stamp).nanoseconds / 1e9 for f in frames]
-    pace_s = (times_s[-1] - times_s[0]) / max(len(frames) - 1, 1)
+    pace_ms = (frames[-1].stamp_ns - frames[0].stamp_ns) / 1e6 / max(len(frames) - 1, 1)
     pictures = [story.draw_story(each, model, width=story.ANIMATED_WIDTH_PX) for each in compared]
-    story.write_gif(folder / "demo.gif", pictures, duration_ms=max(1e3 * pace_s, 50))
+    story.write_gif(folder / "demo.gif", pictures, duration_ms=max(pace_ms, 50))
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -11,27 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.time import Time
 from rclpy.utilities import remove_ros_args
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.atomic_file import atomic_write
 from ppd_core.pipeline import DepthPipeline
 from ppd_ros.photo_publisher import PHOTOS
 from ppd_ros.process import run_node
-from ppd_ros.recorded_files import Frame, write_against_truth, write_frame, write_views
+from ppd_ros.recorded_bag import FOLDER, Aside, write_bag
+from ppd_ros.recorded_files import (
+    TOPICS,
+    TRUTH_TOPICS,
+    Frame,
+    write_against_truth,
+    write_frame,
+    write_views,
+)
 from ppd_ros.recording_summary import summarize, table
+from ppd_ros.serialized import stamp_ns
 
-TOPICS = {
-    "image": (Image, "camera/image"),
-    "depth": (Image, "ppd/depth/image"),
-    "depth_info": (CameraInfo, "ppd/depth/camera_info"),
-    "points": (PointCloud2, "ppd/points"),
-}
 RECORDED = "complete frames recorded"
 """Said when nothing of the topics is needed any more; the demo waits for it."""
-TRUTH_TOPICS = {**TOPICS, "sensor": (Image, "camera/depth_in"), "truth": (Image, "camera/truth")}
+MAX_KEPT = 100
+"""How many frames are kept with the truth: some megabytes each."""
 WAITING_STAMPS = 200
 """How many incomplete frames wait for the node, which on a slow machine is many images behind."""
 
@@ -39,15 +41,21 @@ WAITING_STAMPS = 200
 class Recorder(Node):
     """Collects complete frames until it has `min_frames` of them and one of each name.
 
+    Messages are kept as they come, and decoded when all is recorded: until then the cores are
+    the model's.
+
     Args:
         names: what must be seen; see `Frame.name`.
         min_frames: how many complete frames the rate is measured over.
-        has_truth: a complete frame has sensor and truth too, and the first `min_frames` are kept.
+        has_truth: a complete frame has sensor and truth too, and the first `min_frames` are kept,
+            `MAX_KEPT` at most.
         node_options: of `rclpy.node.Node`.
 
     Attributes:
         recorded: name -> its newest complete frame.
         kept: frames in the order of their coming; empty without the truth.
+        aside: what was said beside the frames.
+        topic_names: key of a frame's message -> where it comes from.
     """
 
     def __init__(
@@ -62,15 +70,18 @@ class Recorder(Node):
         self._names = set(names)
         self._min_frames = max(min_frames, 1)  # Without any there is nothing to write.
         self._topics = TRUTH_TOPICS if has_truth else TOPICS
-        self._num_kept = self._min_frames if has_truth else 0
+        self._num_kept = min(self._min_frames, MAX_KEPT) if has_truth else 0
         self._waiting: dict[int, Frame] = {}
         self._arrivals_s: list[float] = []
         self.num_images = 0
         self.latencies_s: dict[str, list[float]] = {topic: [] for topic in self._topics}
         self.recorded: dict[str, Frame] = {}
         self.kept: list[Frame] = []
+        self.aside = Aside(self)
+        self.topic_names = {}
         for key, (message_type, topic) in self._topics.items():
-            self.create_subscription(message_type, topic, self._taker(key), 5)
+            self.topic_names[key] = self.resolve_topic_name(topic)
+            self.create_subscription(message_type, topic, self._taker(key), 5, raw=True)
 
     @property
     def num_frames(self) -> int:
@@ -98,16 +109,16 @@ class Recorder(Node):
         """There is nothing to end."""
 
     def _taker(self, key: str) -> Any:
-        def take(message: Any) -> None:
-            stamp = Time.from_msg(message.header.stamp)
-            frame = self._waiting.setdefault(stamp.nanoseconds, Frame())
-            frame.messages[key] = message
-            frame.latencies_s[key] = (self.get_clock().now() - stamp).nanoseconds / 1e9
+        def take(data: bytes) -> None:
+            at_ns = stamp_ns(data)
+            frame = self._waiting.setdefault(at_ns, Frame())
+            frame.data[key] = data
+            frame.latencies_s[key] = (self.get_clock().now().nanoseconds - at_ns) / 1e9
             self.num_images += key == "image"
-            if len(frame.messages) == len(self._topics):
-                self._finish(self._waiting.pop(stamp.nanoseconds))
+            if len(frame.data) == len(self._topics):
+                self._finish(self._waiting.pop(at_ns))
                 # Each topic keeps its order: what is older was skipped by the node.
-                for older in [key for key in self._waiting if key < stamp.nanoseconds]:
+                for older in [other for other in self._waiting if other < at_ns]:
                     del self._waiting[older]
             while len(self._waiting) > WAITING_STAMPS:
                 del self._waiting[min(self._waiting)]
@@ -153,17 +164,37 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     print(f"{recorder.num_frames} {RECORDED}", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        recording = _write_bag(recorder, options.out / FOLDER)
+    except (ValueError, OSError) as error:
+        print(f"the recording cannot be written: {error}", file=sys.stderr)
+        return 1
     rows: list[dict[str, Any]] = []
-    against_truth = None
+    against_truth: dict[str, Any] = {}
     if options.truth:
         against_truth = _write_against_truth(recorder.kept, options)
     else:
         rows = [write_frame(recorder.recorded[name], options.out) for name in names]
-    summary = summarize(recorder, rows, options.note, against_truth)
+    summary = summarize(recorder, rows, options.note, {**against_truth, **recording})
     with atomic_write(options.out / "summary.json") as file:
         file.write(json.dumps(summary, indent=2).encode())
     print(table(summary))
     return 0
+
+
+def _write_bag(recorder: Recorder, folder: Path) -> dict[str, Any]:
+    """Write the bag, or say why there is none; what the summary has of it."""
+    frames = recorder.kept or list(recorder.recorded.values())
+    try:
+        count = write_bag(frames, recorder.aside, folder, recorder.topic_names)
+    except ImportError as error:
+        print(f"no recording: {error.name} is missing (pip install 'ppd_ros[bag]')")
+        return {}
+    return {"recording": {"folder": str(folder), "frames": count, "bytes": _size(folder)}}
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def _write_against_truth(kept: Sequence[Frame], options: argparse.Namespace) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def summarize(
     recorder: Recorder,
     photos: Sequence[dict[str, Any]],
     note: str,
-    against_truth: Mapping[str, Any] | None = None,
+    found: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What was seen on the topics, in one object; latencies go from stamp to arrival here.
 
@@ -23,7 +23,7 @@ def summarize(
         recorder: what it has seen.
         photos: from `write_frame`.
         note: a line for the end.
-        against_truth: what was found out with the truth: parts of the summary, by their names.
+        found: what else was found out and written: parts of the summary, by their names.
     """
     latencies_ms = {
         topic: [round(1e3 * float(p), 1) for p in np.percentile(values, (50, 95))]
@@ -36,7 +36,7 @@ def summarize(
         "rate_hz": round(recorder.rate_hz, 2),
         "latency_p50_p95_ms": latencies_ms,
         "photos": list(photos),
-        **(against_truth or {}),
+        **(found or {}),
     }
 
 
@@ -51,6 +51,11 @@ def table(summary: dict[str, Any]) -> str:
             for topic, (p50, p95) in summary["latency_p50_p95_ms"].items()
         ),
     ]
+    if recording := summary.get("recording"):
+        lines.append(
+            f"{recording['frames']} frames, as they were on the topics, in "
+            f"{recording['folder']}/: {recording['bytes'] / 1e6:.1f} MB"
+        )
     if errors := summary.get("against_truth"):
         lines.append(_truth_line(errors))
     if four_views := summary.get("four_views"):

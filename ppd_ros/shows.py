@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ppd_core.registry import packaged_recording
+from ppd_core.sim.recording import TABLE_SEED
 from ppd_ros.photo_publisher import FRAME_SUFFIX
 from ppd_ros.sim_camera_node import FRAME_ID
 from ppd_ros.stereo_publisher import SCENE
 
-TABLE_SEED = 900_000_013
-"""Of the scene: one of those that are kept for evaluation, so no model was trained on it."""
 SENSOR = {
     "alignment.source": "depth",
     "alignment.field": True,

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
+from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from ppd_core.sim.recording import OPTICAL_FRAME, TABLE_SEED, WORLD_FRAME
 from ppd_core.throttle import Throttle
 from ppd_ros.calibration import intrinsics_to_info
 from ppd_ros.conversions import depth_to_image, depth_to_image_mm, rgb_to_image
 from ppd_ros.parameter_spec import ParameterSpec
 from ppd_ros.process import leave, run_node
 
-FRAME_ID = "camera_color_optical_frame"
+FRAME_ID = OPTICAL_FRAME
 """The one that RViz shows after `config/ppd.rviz`."""
 SPECS = (
     ParameterSpec(
         "seed",
-        900_000_013,  # one that models are not trained on
+        TABLE_SEED,
         "Which scene; the same number is the same scene, moving alike.",
         bounds=(0, 999_999_999),
     ),
@@ -58,7 +61,8 @@ class SimCameraNode(Node):
 
     `image` is rgb8; `depth_in` is what a depth sensor makes of the scene (16UC1, millimetres,
     0 = hole); `truth` is the exact depth (32FC1, metres, +Inf = nothing there). A message that
-    nobody subscribed to is not made. The scene's time begins with the first frame.
+    nobody subscribed to is not made. The scene's time begins with the first frame. Where
+    tf2_msgs is installed, /tf leads from "world" (z up) to the camera at the same stamp.
 
     Args:
         node_options: of `rclpy.node.Node` (`context`, `namespace`, `parameter_overrides` ...).
@@ -77,11 +81,13 @@ class SimCameraNode(Node):
             values[spec.name] = self.declare_parameter(spec.name, spec.default, descriptor).value
             spec.check(values[spec.name])
         self._values = values
+        self._send_transform: Callable[[TransformStamped], None] | None = None
         self._open_simulator()
         outputs = {"image": Image, "camera_info": CameraInfo, "depth_in": Image, "truth": Image}
         self._outputs = {
             name: self.create_publisher(kind, name, 1) for name, kind in outputs.items()
         }
+        self._open_transforms()
         self._start_ns: int | None = None
         self._count = 0
         self._work_s = 0.0
@@ -125,6 +131,14 @@ class SimCameraNode(Node):
         except RenderingUnavailableError as error:
             raise ValueError(str(error)) from error
 
+    def _open_transforms(self) -> None:
+        try:
+            from tf2_msgs.msg import TFMessage
+        except ModuleNotFoundError:  # The wheels of the package index bring none.
+            return
+        transforms = self.create_publisher(TFMessage, "/tf", 100)
+        self._send_transform = lambda one: transforms.publish(TFMessage(transforms=[one]))
+
     def _on_timer(self) -> None:
         wanted = {name for name, p in self._outputs.items() if p.get_subscription_count() > 0}
         if not wanted:
@@ -146,6 +160,8 @@ class SimCameraNode(Node):
         view = self._scene.move_to(t_s * self._values["motion_speed"])
         frame = self._camera.render(self._scene.scene, view)
         header = Header(stamp=now.to_msg(), frame_id=self._values["frame_id"])
+        if self._send_transform is not None:
+            self._send_transform(transform_of(frame.camera_to_world, header))
         messages: dict[str, Any] = {}
         # The calibration first: a subscriber then has it when the image comes.
         if "camera_info" in wanted:
@@ -173,6 +189,25 @@ class SimCameraNode(Node):
         )
         if words := self._warnings.passes("slow", text):
             self.get_logger().warning(words)
+
+
+def transform_of(camera_to_world: np.ndarray, header: Header) -> TransformStamped:
+    """Where a camera is in the world, as tf has it.
+
+    Args:
+        camera_to_world: (4, 4), takes points of the optical frame to the world.
+        header: of the camera's image.
+    """
+    from ppd_core.sim.views import pose_parts
+
+    (x, y, z), (qx, qy, qz, qw) = pose_parts(camera_to_world)
+    return TransformStamped(
+        header=Header(stamp=header.stamp, frame_id=WORLD_FRAME),
+        child_frame_id=header.frame_id,
+        transform=Transform(
+            translation=Vector3(x=x, y=y, z=z), rotation=Quaternion(x=qx, y=qy, z=qz, w=qw)
+        ),
+    )
 
 
 def main(args: list[str] | None = None) -> NoReturn:

@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("rosbags", reason="recordings need rosbags")
 
+from ppd_ros.image_reading import image_to_rgb
+
 from ppd_core.bag.compressed import compressed_depth_message, jpeg_message
 from ppd_core.bag.making import (
     depth_message,
@@ -23,7 +25,6 @@ from ppd_ros.bag_publisher import OUTPUTS, BagPublisher, PlayedTopics
 from ppd_ros.calibration import intrinsics_from_info
 from ppd_ros.children import Child, domain_environment, ended_children
 from ppd_ros.conversions import image_to_depth
-from ppd_ros.image_reading import image_to_rgb
 
 WIDTH, HEIGHT = 16, 12
 CAMERA = Intrinsics.from_focal(WIDTH, HEIGHT, 10.0)

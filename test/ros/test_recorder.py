@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 import torch
 from builtin_interfaces.msg import Time
+from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
 from ppd_core.alignment.affine import alignment_from_range
@@ -16,8 +17,15 @@ from ppd_core.image_files import read_image
 from ppd_core.types import Intrinsics
 from ppd_ros.calibration import intrinsics_to_info
 from ppd_ros.conversions import depth_to_image, depth_to_image_mm, points_to_cloud, rgb_to_image
-from ppd_ros.recorded_files import Frame, write_against_truth, write_frame, write_views
-from ppd_ros.recorder import TOPICS, TRUTH_TOPICS, WAITING_STAMPS, Recorder
+from ppd_ros.recorded_files import (
+    TOPICS,
+    TRUTH_TOPICS,
+    Frame,
+    write_against_truth,
+    write_frame,
+    write_views,
+)
+from ppd_ros.recorder import WAITING_STAMPS, Recorder
 from ppd_ros.recording_summary import summarize, table
 
 
@@ -31,12 +39,18 @@ def messages(name, stamp, *, height=6, width=8):
     colors = np.full((height, width, 3), 50, np.uint8)
     return {
         "image": rgb_to_image(colors, header),
+        "camera_info": intrinsics_to_info(Intrinsics.from_focal(width, height, 10.0), header),
         "depth": depth_to_image(depth, header),
         "depth_info": intrinsics_to_info(Intrinsics.from_focal(width, height, 10.0), header),
         "points": points_to_cloud(points, colors, header),
         "sensor": depth_to_image_mm(np.full((height, width), 3.1, np.float32), header),
         "truth": depth_to_image(np.full((height, width), 3.0, np.float32), header),
     }
+
+
+def frame_of(sent):
+    """A frame of messages, as the recorder has it."""
+    return Frame({key: serialize_message(message) for key, message in sent.items()})
 
 
 @pytest.fixture
@@ -113,6 +127,28 @@ def test_with_the_truth_the_first_frames_are_kept_and_need_it(world):
     assert recorder.kept[-1] is not recorder.recorded["table"]
 
 
+def test_frame_is_what_came_and_has_its_name_and_stamp(world, topics, make_recorder):
+    recorder = make_recorder(["cat"], min_frames=1)
+    sent = messages("cat", Time(sec=12, nanosec=34))
+    for key, message in sent.items():
+        if key in topics:
+            topics[key].publish(message)
+    world.spin_until(lambda: recorder.num_frames == 1, "a complete frame")
+    frame = recorder.recorded["cat"]
+    assert frame.stamp_ns == 12_000_000_034
+    assert {key: frame.message(key) for key in TOPICS} == {key: sent[key] for key in TOPICS}
+
+
+def test_no_more_frames_are_kept_than_memory_is_for(monkeypatch, world):
+    monkeypatch.setattr("ppd_ros.recorder.MAX_KEPT", 2)
+    recorder = world.add(
+        lambda context: Recorder(["table"], min_frames=9, has_truth=True, context=context)
+    )
+    for second in range(9):
+        recorder._finish(frame_of(messages("table", Time(sec=second))))
+    assert recorder.is_done and len(recorder.kept) == 2
+
+
 def test_complete_frame_ends_the_wait_for_older_ones(world, topics, make_recorder):
     recorder = make_recorder(["cat"], min_frames=1)
     send(world, topics, "cat", without=["points"])
@@ -134,7 +170,7 @@ def test_written_frame_is_photo_beside_depth_cloud_and_side_view(tmp_path, monke
     monkeypatch.setattr(
         "ppd_ros.recorded_files.render_cloud", lambda points, colors: np.zeros((3, 4, 3), np.uint8)
     )
-    frame = Frame(messages("cat", Header().stamp))
+    frame = frame_of(messages("cat", Header().stamp))
     row = write_frame(frame, tmp_path)
     assert row["photo"] == "cat"
     assert (row["width"], row["height"], row["points"]) == (8, 6, 47)
@@ -154,7 +190,7 @@ def test_frame_without_any_depth_is_written_as_such(tmp_path):
     sent["depth"] = depth_to_image(nothing, header)
     points = np.full((6, 8, 3), np.nan, np.float32)
     sent["points"] = points_to_cloud(points, np.zeros((6, 8, 3), np.uint8), header)
-    row = write_frame(Frame(sent), tmp_path)
+    row = write_frame(frame_of(sent), tmp_path)
     assert row["points"] == 0
     assert row["depth_p50_m"] is None
     assert "cat" in table({**SUMMARY, "photos": [row]})
@@ -175,7 +211,7 @@ def frames_of(*depths):
         sent = messages("table", Time(sec=second))
         depth = np.full((6, 8), depth_m, np.float32)
         sent["depth"] = depth_to_image(depth, sent["image"].header)
-        frames.append(Frame(sent))
+        frames.append(frame_of(sent))
     return frames
 
 
@@ -211,7 +247,7 @@ def test_four_views_are_of_the_frame_s_sensor_and_compared_with_the_node_s_depth
         return DepthResult(relative, relative, torch.ones(24, 32, dtype=torch.bool))
 
     constant = alignment_from_range(0.5, 3.5)
-    figures = write_views(Frame(sent), tmp_path, estimate, constant, "nano")
+    figures = write_views(frame_of(sent), tmp_path, estimate, constant, "nano")
     sensor, *_, local = figures["views"]
     assert (sensor["view"], local["view"]) == ("sensor", "local")
     assert sensor["absrel"] == pytest.approx(0.1, abs=1e-4)

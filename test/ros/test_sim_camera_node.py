@@ -13,12 +13,14 @@ import pytest
 from rclpy.exceptions import ParameterException
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
 from ppd_core.camera_info import intrinsics_from_info
+from ppd_core.geometry.rigid import rigid_transform
 from ppd_core.image_reading import image_to_rgb
 from ppd_ros.children import Child, domain_environment, ended_children
 from ppd_ros.conversions import image_to_depth
-from ppd_ros.sim_camera_node import SPECS, SimCameraNode
+from ppd_ros.sim_camera_node import SPECS, SimCameraNode, transform_of
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
 
@@ -181,6 +183,39 @@ def test_frame_that_takes_longer_than_its_period_is_told(world, add_node, camera
     world.subscribe(Image, "truth")
     world.spin_until(lambda: said, "the slowness")
     assert said[0] > 1e-9
+
+
+def matrix_of(transform):
+    translation, rotation = transform.transform.translation, transform.transform.rotation
+    return rigid_transform(
+        (translation.x, translation.y, translation.z),
+        (rotation.x, rotation.y, rotation.z, rotation.w),
+    )
+
+
+def test_transform_leads_from_the_world_to_the_camera():
+    scene = MovingScene(SEED, "table")
+    header = Header(frame_id="camera_optical_frame")
+    header.stamp.sec = 7
+    for t_s in (0.0, 3.0, 11.0):
+        pose = scene.move_to(t_s).camera_to_world
+        transform = transform_of(pose, header)
+        np.testing.assert_allclose(matrix_of(transform), pose, atol=1e-9)
+        assert transform.header == Header(stamp=header.stamp, frame_id="world")
+        assert transform.child_frame_id == "camera_optical_frame"
+
+
+def test_transforms_are_sent_with_the_frames_where_their_message_is(world, add_node, camera):
+    reason = "comes with a ROS 2 install, not on pip"
+    message = pytest.importorskip("tf2_msgs.msg", reason=reason).TFMessage
+    add_node()
+    truths, transforms = world.subscribe(Image, "truth"), world.subscribe(message, "/tf")
+    world.spin_until(lambda: len(truths) >= 3 and len(transforms) >= 3, "both")
+    stamps = {
+        (one.transforms[0].header.stamp.sec, one.transforms[0].header.stamp.nanosec)
+        for one in transforms
+    }
+    assert {(m.header.stamp.sec, m.header.stamp.nanosec) for m in truths} & stamps
 
 
 def test_kinds_are_those_of_the_simulator():
