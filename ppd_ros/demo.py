@@ -121,7 +121,8 @@ def _run(options: argparse.Namespace, show: Show, domain_id: int, note: str) -> 
             return wait_for_first(children, options.timeout_s + 120, is_given_up=is_settled)
 
         first = wait_for_recording()
-        if first is camera and show.stand_in:
+        # Status 0: somebody ended it, as Ctrl-C does.
+        if first is camera and camera.status != 0 and show.stand_in:
             children.remove(camera)
             print(STANDS_IN.format(reason=_last_saying(camera, "")), flush=True)
             camera = start("player", *show.stand_in)
@@ -140,16 +141,23 @@ def _run(options: argparse.Namespace, show: Show, domain_id: int, note: str) -> 
                 print(show.hint, file=sys.stderr)
             return 1
         statuses |= {child.name: child.end() for child in (camera, node)}
-    print(recorder.output.rstrip())
-    print("node:   " + _last_saying(node, "frames:"))
-    print("camera: " + _last_saying(camera, "frames sent"))
-    print(f"Written to {options.out}/: {show.written} summary.json, and the logs.")
-    if (options.out / FOLDER / "metadata.yaml").is_file():
-        print(f"To see it move, frame by frame: {_command()} view {options.out / FOLDER}")
+    _tell(options, show, node, recorder, camera)
     failed = {name: status for name, status in statuses.items() if status != 0}
     if failed:
         print(f"ppd-demo: these did not end with status 0: {failed}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _tell(
+    options: argparse.Namespace, show: Show, node: Child, recorder: Child, camera: Child
+) -> None:
+    """Say what was seen and where it is."""
+    print(recorder.output.rstrip())
+    print("node:   " + _last_saying(node, "frames:"))
+    print("camera: " + _last_saying(camera, "frames sent"))
+    print(f"Written to {options.out}/: {show.written} summary.json, and the logs.")
+    if f"{FOLDER}/: " in recorder.output:  # Else there may be one of an earlier run.
+        print(f"To see it move, frame by frame: {_command()} view {options.out / FOLDER}")
 
 
 def _starter(
