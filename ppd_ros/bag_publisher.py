@@ -16,9 +16,9 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ppd_core.bag.reader import BagMessage, BagReader
+from ppd_core.picture_reading import compressed_to_rgb
 from ppd_core.registry import packaged_recording
 from ppd_ros.compressed_depth import compressed_to_depth
-from ppd_ros.compressed_images import compressed_to_rgb
 from ppd_ros.conversions import depth_to_image_mm, rgb_to_image
 from ppd_ros.process import leave, run_node
 from ppd_ros.serialized import restamped, stamp_ns

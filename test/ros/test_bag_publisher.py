@@ -7,8 +7,6 @@ import pytest
 
 pytest.importorskip("rosbags", reason="recordings need rosbags")
 
-from ppd_ros.image_reading import image_to_rgb
-
 from ppd_core.bag.compressed import compressed_depth_message, jpeg_message
 from ppd_core.bag.making import (
     depth_message,
@@ -19,10 +17,11 @@ from ppd_core.bag.making import (
 )
 from ppd_core.bag.reader import BagReader
 from ppd_core.bag.writer import BagWriter
+from ppd_core.camera_info import intrinsics_from_info
+from ppd_core.image_reading import image_to_rgb
 from ppd_core.registry import packaged_recording
 from ppd_core.types import Intrinsics
 from ppd_ros.bag_publisher import OUTPUTS, BagPublisher, PlayedTopics
-from ppd_ros.calibration import intrinsics_from_info
 from ppd_ros.children import Child, domain_environment, ended_children
 from ppd_ros.conversions import image_to_depth
 
