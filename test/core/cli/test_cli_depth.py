@@ -13,7 +13,7 @@ from PIL import Image
 
 from ppd_core import DepthPipeline, DepthResult, WeightsError
 from ppd_core.cli import main
-from ppd_core.cli.depth import DTYPE_NAMES
+from ppd_core.cli.model_options import DTYPE_NAMES
 from ppd_core.device import DTYPES
 
 WIDTH, HEIGHT = 48, 32
