@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-import torch
 from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import Image, PointCloud2
@@ -19,13 +17,19 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from ppd_core.alignment.aligner import Evidence
-from ppd_core.alignment.anchors import Anchors, check_unit, depth_anchors, point_anchors
+from ppd_core.alignment.anchors import Anchors
+from ppd_core.alignment.sensors import (
+    cloud_anchors,
+    no_camera,
+    offset_text,
+    sensor_image_anchors,
+)
+from ppd_core.cloud_reading import xyz_of_cloud
 from ppd_core.types import Alignment, AlignmentError
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.camera_topics import LIDAR, CameraTopics
-from ppd_ros.cloud_reading import xyz_of_cloud
 from ppd_ros.conversions import image_to_depth
-from ppd_ros.pairing import OTHER_CLOCK_S, Paired, PairingBuffer
+from ppd_ros.pairing import PairingBuffer
 from ppd_ros.topics import Input
 from ppd_ros.transforms import Transforms
 from ppd_ros.views import View
@@ -131,7 +135,8 @@ class SensorTopic:
         raise AlignmentError(
             "unpaired",
             f"{self.name} has {self._node.count_publishers(self.name)} publishers, "
-            f"{self.messages.num_received} messages came, {_distance(found)} "
+            f"{self.messages.num_received} messages came, "
+            f"{offset_text(None if found is None else found.offset_s)} "
             f"(alignment.max_slop_s is {settings.max_slop_s:g})",
         )
 
@@ -168,13 +173,15 @@ class DepthSource:
             depth = image_to_depth(message)
         except ValueError as error:
             raise AlignmentError("unreadable", f"{self._topic.name}: {error}") from error
-        if frame.view is not None and frame.view.rectification is not None:
-            depth = frame.view.rectification.depth(depth)
         height, width = frame.relative_depth.shape
-        metres = torch.from_numpy(depth)
-        check_unit(metres)  # Before it goes to a GPU, for the answer is wanted here.
-        metres = metres.to(frame.relative_depth.device)
-        return depth_anchors(metres, height, width, settings.config)
+        return sensor_image_anchors(
+            depth,
+            height,
+            width,
+            settings.config,
+            rectification=None if frame.view is None else frame.view.rectification,
+            device=frame.relative_depth.device,
+        )
 
 
 class LidarSource:
@@ -190,9 +197,7 @@ class LidarSource:
     def evidence(self, frame: Frame, settings: AlignmentSettings) -> Evidence:
         """See `Source`."""
         if frame.view is None:
-            raise AlignmentError(
-                "no_camera", "want a CameraInfo, got none: which pixel does a point fall on?"
-            )
+            raise no_camera()
         message = self._topic.paired(frame.stamp_ns, settings)
         try:
             xyz = xyz_of_cloud(message)
@@ -204,10 +209,13 @@ class LidarSource:
             fixed_frame=settings.fixed_frame,
             timeout_s=settings.tf_timeout_s,
         )
-        device = frame.relative_depth.device
-        points = torch.from_numpy(xyz).to(device)
-        matrix = torch.from_numpy(camera_from_cloud.astype(np.float32)).to(device)
-        return point_anchors(points, matrix, frame.view.intrinsics, settings.config)
+        return cloud_anchors(
+            xyz,
+            camera_from_cloud,
+            frame.view.intrinsics,
+            settings.config,
+            device=frame.relative_depth.device,
+        )
 
     def close(self) -> None:
         """See `Source`."""
@@ -250,11 +258,3 @@ def check_model(source: str, pipeline: Any) -> None:
             "alignment.source moge2 needs a model with MoGe-2's prompt (ppd-moge2), got one with "
             f"prompt {kind}"
         )
-
-
-def _distance(found: Paired | None) -> str:
-    if found is None:
-        return "none can be paired"
-    side = "after" if found.offset_s > 0 else "before"
-    text = f"the nearest is {abs(found.offset_s):.3g} s {side} the image"
-    return f"{text}: another clock?" if abs(found.offset_s) > OTHER_CLOCK_S else text

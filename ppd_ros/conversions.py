@@ -1,6 +1,7 @@
 """Message <-> array; with its siblings, all that knows encodings and fields.
 
-Its siblings: `image_reading` and `image_backends`, `calibration`, `cloud_reading`.
+Its siblings: `image_reading` and `image_backends`, `calibration`; and of the core, for they need
+no ROS, `camera_info`, `cloud_reading` and `message_values`.
 
 Nothing here computes depth. An array that comes out of a message may share its memory; a message
 that went in is never changed.
@@ -17,18 +18,21 @@ from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 from torch import Tensor
 
-from ppd_core.geometry.cloud import as_array, pack_xyzrgb
+from ppd_core.geometry.cloud import pack_xyzrgb
+from ppd_core.message_values import (
+    POINT_OFFSETS,
+    POINT_STEP,
+    alignment_values,
+    fill_metres,
+    fill_millimetres,
+    valid_points,
+)
 from ppd_core.transfer import to_host
 from ppd_core.types import Alignment, AlignmentError
 from ppd_ros.image_reading import pixel_bytes
 
 DEPTH_ENCODINGS = {"32FC1": 4, "16UC1": 2}
 """Encoding of a depth image that can be read -> bytes a pixel."""
-
-POINT_STEP = 16
-"""Bytes a point of the cloud: x y z and the packed colour, four of them each."""
-_POINT_OFFSETS = {"x": 0, "y": 4, "z": 8, "rgb": 12}
-_ALIGNMENT_NUMBERS = ("scale", "shift", "scale_std", "shift_std", "inlier_ratio", "rmse_m")
 
 
 def rgb_to_image(rgb: np.ndarray, header: Header) -> Image:
@@ -79,10 +83,8 @@ def depth_to_image(depth: np.ndarray | Tensor, header: Header, *, is_metric: boo
     height, width = depth.shape
     message = Image(header=header, height=height, width=width, encoding="32FC1", step=4 * width)
     message.data = _zeroed_bytes(height * message.step)
-    written = np.frombuffer(message.data, "<f4").reshape(height, width)
-    written[...] = as_array(depth)
-    if is_metric:
-        written[(written <= 0) & (written != -np.inf)] = np.nan
+    pixels = np.frombuffer(message.data, "<f4").reshape(height, width)
+    fill_metres(pixels, depth, is_metric=is_metric)
     return message
 
 
@@ -101,12 +103,8 @@ def depth_to_image_mm(depth: np.ndarray | Tensor, header: Header) -> Image:
     """
     height, width = depth.shape
     message = Image(header=header, height=height, width=width, encoding="16UC1", step=2 * width)
-    millimetres = as_array(depth) * 1000
-    np.rint(millimetres, out=millimetres)
-    is_held = (millimetres >= 0) & (millimetres <= np.iinfo(np.uint16).max)
-    millimetres[~is_held] = 0
     message.data = _zeroed_bytes(height * message.step)
-    np.frombuffer(message.data, "<u2").reshape(height, width)[...] = millimetres
+    fill_millimetres(np.frombuffer(message.data, "<u2").reshape(height, width), depth)
     return message
 
 
@@ -159,8 +157,7 @@ def packed_to_cloud(packed: Tensor, header: Header, *, is_organized: bool = True
         header, is_organized: as in `depth_to_cloud`.
     """
     if not is_organized:
-        points = packed.flatten(0, 1)
-        packed = points.index_select(0, torch.isfinite(points[:, 2]).nonzero()[:, 0])[None]
+        packed = valid_points(packed)
     height, width = packed.shape[:2]
     message = _empty_cloud(height, width, header, is_dense=not is_organized)
     torch.from_numpy(_point_rows(message)).copy_(packed)
@@ -201,7 +198,7 @@ def _empty_cloud(height: int, width: int, header: Header, *, is_dense: bool) -> 
         width=width,
         fields=[
             PointField(name=name, offset=offset, datatype=PointField.FLOAT32, count=1)
-            for name, offset in _POINT_OFFSETS.items()
+            for name, offset in POINT_OFFSETS.items()
         ],
         is_bigendian=False,
         point_step=POINT_STEP,
@@ -228,9 +225,9 @@ def cloud_to_points(message: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
         ValueError: the cloud has another layout.
     """
     offsets = {field.name: field.offset for field in message.fields}
-    if offsets != _POINT_OFFSETS or message.point_step != POINT_STEP or message.is_bigendian:
+    if offsets != POINT_OFFSETS or message.point_step != POINT_STEP or message.is_bigendian:
         raise ValueError(
-            f"cloud must have little-endian fields {_POINT_OFFSETS} in {POINT_STEP} bytes, got "
+            f"cloud must have little-endian fields {POINT_OFFSETS} in {POINT_STEP} bytes, got "
             f"{offsets} in {message.point_step}"
         )
     size = (message.height, message.width)
@@ -261,19 +258,8 @@ def alignment_to_message(
     Raises:
         TypeError: `alignment_type()` is None.
     """
-    message_type = alignment_type()
-    if alignment is not None:
-        source, state = alignment.source, alignment.state
-    else:
-        state = message_type.STATE_NONE if source == "none" else message_type.STATE_LOST
-    return message_type(
-        header=header,
-        source=source,
-        state=state,
-        failure=failure.reason if failure else "",
-        **{name: float(getattr(alignment, name, "nan")) for name in _ALIGNMENT_NUMBERS},
-        sample_count=alignment.sample_count if alignment else 0,
-        has_field=alignment.has_field if alignment else False,
+    return alignment_type()(
+        header=header, **alignment_values(alignment, source=source, failure=failure)
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from ppd_core.alignment.sensors import OTHER_CLOCK_S
+
 Message = TypeVar("Message")
 
 KEPT_MESSAGES = 30
@@ -16,8 +18,6 @@ MAX_EXPECTED = 8
 """Frames that are worked on or wait; one that was given up leaves its stamp here for a while."""
 SILENT_S = 1.0
 """A sensor that has sent nothing for so long is not waited for."""
-OTHER_CLOCK_S = 60.0
-"""Stamps that are farther apart are hardly of one clock."""
 
 
 @dataclass(frozen=True)

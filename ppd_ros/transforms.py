@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,51 +12,17 @@ from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Header
 
+from ppd_core.geometry.rigid import rigid_transform
 from ppd_core.types import AlignmentError
 
 CACHE_S = 30.0
 """How long transforms are remembered: a slow model asks for one of many seconds ago."""
 POLL_S = 0.01
-UNIT_TOLERANCE = 1e-3
-"""Rounding to float32 is far below, anything that is no rotation far above."""
 NO_TF2 = (
     "alignment.source lidar needs tf2_ros, which comes with a ROS 2 install and not with the "
     "wheels of the package index (apt install ros-$ROS_DISTRO-tf2-ros-py), unless the cloud is "
     "in the camera's own frame"
 )
-
-
-def rigid_transform(translation: Sequence[float], quaternion: Sequence[float]) -> np.ndarray:
-    """The matrix of a rotation followed by a translation.
-
-    Args:
-        translation: x, y, z in metres.
-        quaternion: x, y, z, w, of length 1.
-
-    Returns:
-        (4, 4) float64 that takes homogeneous points of the child frame to the parent frame.
-
-    Raises:
-        ValueError: the quaternion's length is not 1, or a value is not finite.
-
-    Example:
-        A quarter turn about z, (0, 0, 0.7071, 0.7071), takes (1, 0, 0) to (0, 1, 0).
-    """
-    x, y, z, w = quaternion
-    length = float(np.linalg.norm(quaternion))
-    if not abs(length - 1) <= UNIT_TOLERANCE:  # also where it is NaN
-        raise ValueError(f"quaternion must have length 1, got {length:.6g} of {(x, y, z, w)}")
-    if not np.isfinite(translation).all():
-        raise ValueError(f"translation must be finite, got {tuple(translation)}")
-    x, y, z, w = np.asarray(quaternion, np.float64) / length
-    matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    matrix[:3, 3] = translation
-    return matrix
 
 
 class Transforms:

@@ -12,9 +12,9 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from ppd_core.camera_info import info_for_image, intrinsics_from_info, rectified_info
 from ppd_core.geometry.rectify import Rectification, rectification
 from ppd_core.types import Intrinsics
-from ppd_ros import calibration
 from ppd_ros.camera_topics import CameraTopics
 from ppd_ros.diagnostics import Throttle
 
@@ -86,8 +86,8 @@ class Calibrations:
                 f"of {header.frame_id!r}: is it the same camera?",
             )
         try:
-            intrinsics = calibration.intrinsics_from_info(info, *size)
-            own_info = calibration.info_for_image(info, header, *size)
+            intrinsics = intrinsics_from_info(info, *size)
+            own_info = info_for_image(info, header, *size)
             if not is_rectified:
                 return View(intrinsics, own_info)
             return _rectified(intrinsics, own_info)
@@ -132,6 +132,6 @@ class Calibrations:
 
 def _rectified(raw: Intrinsics, info: CameraInfo) -> View:
     """The view of the same camera's rectified image."""
-    ideal_info = calibration.rectified_info(info)
-    ideal = calibration.intrinsics_from_info(ideal_info, raw.width, raw.height)
+    ideal_info = rectified_info(info)
+    ideal = intrinsics_from_info(ideal_info, raw.width, raw.height)
     return View(ideal, ideal_info, rectification(raw, ideal))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,6 +75,39 @@ class FrameAligner:
     def reset(self) -> None:
         """Forget all frames before the next one."""
         self._is_reset_wanted.set()
+
+    def state(self) -> dict[str, Any]:
+        """What is remembered of the frames before, as JSON values; not while a frame is aligned.
+
+        An aligner that it is given to by `restore` goes on as this one would, bit for bit on a
+        device of the same kind.
+        """
+        if self._is_reset_wanted.is_set():
+            return FrameAligner(self._config).state()
+        keyframe = None if self._keyframe is None else self._keyframe.state()
+        return {"tracker": self._tracker.state(), "keyframe": keyframe}
+
+    def restore(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
+        """Remember what another aligner did, in place of what is remembered here.
+
+        Args:
+            state: from `state` of an aligner with the same config, be it through JSON.
+            device: of the frames to come.
+
+        Raises:
+            ValueError: it is no such state; then nothing has changed.
+        """
+        tracker = ScaleTracker(self._config.hold_s)
+        try:
+            tracker.restore(state["tracker"])
+            kept = state["keyframe"]
+            keyframe = None if kept is None else Keyframe.from_state(kept, device)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"an aligner's state must be what its `state` gave: {error}"
+            ) from error
+        self._is_reset_wanted.clear()
+        self._tracker, self._keyframe = tracker, keyframe
 
     def _measured(
         self, relative_depth: Tensor, evidence: Evidence, stamp_s: float

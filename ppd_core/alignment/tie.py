@@ -7,13 +7,21 @@ they are found from pixels at the same place, most of which show the same thing.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.alignment.fit import fit_affine
+from ppd_core.alignment.snapshot import (
+    alignment_from_json,
+    alignment_to_json,
+    tensor_from_json,
+    tensor_to_json,
+)
 from ppd_core.types import Alignment, AlignmentError
 
 MAX_KEYFRAME_S = 1.0
@@ -49,6 +57,29 @@ class Keyframe:
     def of(cls, relative_depth: Tensor, alignment: Alignment, stamp_s: float) -> Keyframe:
         """Keep what will be needed of an (H, W) relative depth."""
         return cls(tuple(relative_depth.shape), _thinned(relative_depth), alignment, stamp_s)
+
+    def state(self) -> dict[str, Any]:
+        """All of it, as JSON values."""
+        return {
+            "size": list(self.size),
+            "relative_depth": tensor_to_json(self.relative_depth),
+            "alignment": alignment_to_json(self.alignment),
+            "stamp_s": self.stamp_s,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], device: torch.device | str) -> Keyframe:
+        """The inverse of `state`, with its tensor on a device.
+
+        Raises:
+            KeyError, ValueError: it is no such state.
+        """
+        alignment = alignment_from_json(state["alignment"])
+        if alignment is None:
+            raise ValueError("a keyframe must have an alignment, got none")
+        relative_depth = tensor_from_json(state["relative_depth"], device)
+        size = tuple(int(side) for side in state["size"])
+        return cls(size, relative_depth, alignment, float(state["stamp_s"]))
 
     def carried(
         self, relative_depth: Tensor, stamp_s: float, *, max_age_s: float, config: AlignmentConfig

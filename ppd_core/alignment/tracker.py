@@ -7,8 +7,11 @@ which noise moves alike in every scene, where scale and shift pull at each other
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+from ppd_core.alignment.snapshot import alignment_from_json, alignment_to_json
 from ppd_core.types import Alignment
 
 STEADY_LOG = 0.02
@@ -104,6 +107,23 @@ class ScaleTracker:
         for ever.
         """
         return 0 < stamp_s - self._good_s <= self._hold_s
+
+    def state(self) -> dict[str, Any]:
+        """All that is remembered, as JSON values."""
+        is_empty = self._last is None
+        return {
+            "last": alignment_to_json(self._last),
+            "good_s": None if is_empty else self._good_s,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Remember what another tracker did when it gave its `state`.
+
+        Raises:
+            KeyError, ValueError: it is no such state.
+        """
+        last = alignment_from_json(state["last"])
+        self._last, self._good_s = last, -math.inf if last is None else float(state["good_s"])
 
     def reset(self) -> None:
         """Forget everything."""

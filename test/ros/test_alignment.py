@@ -19,11 +19,11 @@ from std_srvs.srv import Trigger
 from ppd_core.alignment.aligner import FrameAligner
 from ppd_core.alignment.anchors import depth_anchors
 from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.cloud_reading import xyz_of_cloud
 from ppd_core.config import preset
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject
 from ppd_core.types import Intrinsics
-from ppd_ros.cloud_reading import xyz_of_cloud
 from ppd_ros.conversions import (
     alignment_type,
     depth_to_image,

@@ -7,8 +7,9 @@ import pytest
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from ppd_core.camera_info import info_for_image, intrinsics_from_info
 from ppd_core.types import Intrinsics
-from ppd_ros.calibration import info_for_image, intrinsics_from_info, intrinsics_to_info
+from ppd_ros.calibration import intrinsics_to_info
 
 HEADER = Header(frame_id="other_frame")
 

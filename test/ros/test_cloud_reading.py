@@ -7,7 +7,7 @@ import pytest
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from ppd_ros.cloud_reading import xyz_of_cloud
+from ppd_core.cloud_reading import xyz_of_cloud
 from ppd_ros.conversions import points_to_cloud
 
 XYZ = np.random.default_rng(0).normal(size=(3, 4, 3)).astype(np.float32)

@@ -14,7 +14,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
-from ppd_ros.calibration import intrinsics_from_info
+from ppd_core.camera_info import intrinsics_from_info
 from ppd_ros.children import Child, domain_environment, ended_children
 from ppd_ros.conversions import image_to_depth
 from ppd_ros.image_reading import image_to_rgb

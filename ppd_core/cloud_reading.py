@@ -1,14 +1,19 @@
-"""Any PointCloud2 -> its points: the part of the conversions that is about foreign clouds."""
+"""Any PointCloud2 -> its points, whether ROS made the message or a recording's reader.
+
+Of a message only the attributes are used, which have the names of ROS 2.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from sensor_msgs.msg import PointCloud2, PointField
 
-FLOAT_TYPES = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
+_FLOAT_TYPES = {7: "f4", 8: "f8"}
+"""FLOAT32 and FLOAT64 of sensor_msgs/PointField -> numpy's name."""
 
 
-def xyz_of_cloud(message: PointCloud2) -> np.ndarray:
+def xyz_of_cloud(message: Any) -> np.ndarray:
     """Read the coordinates of a cloud of any layout.
 
     Args:
@@ -51,17 +56,17 @@ def xyz_of_cloud(message: PointCloud2) -> np.ndarray:
     return xyz
 
 
-def _xyz_dtype(message: PointCloud2) -> np.dtype:
+def _xyz_dtype(message: Any) -> np.dtype:
     """Of one point; ValueError where it has no such coordinates."""
     fields = {field.name: field for field in message.fields}
     order = ">" if message.is_bigendian else "<"
     formats, offsets = [], []
     for name in "xyz":
         field = fields.get(name)
-        if field is None or field.datatype not in FLOAT_TYPES:
+        if field is None or field.datatype not in _FLOAT_TYPES:
             found = "no such field" if field is None else f"datatype {field.datatype}"
             raise ValueError(f"cloud must have float fields x, y and z, got {found} for {name!r}")
-        formats.append(order + FLOAT_TYPES[field.datatype])
+        formats.append(order + _FLOAT_TYPES[field.datatype])
         offsets.append(field.offset)
         if field.offset + np.dtype(formats[-1]).itemsize > message.point_step:
             raise ValueError(

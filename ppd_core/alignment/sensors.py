@@ -1,0 +1,88 @@
+"""From what a sensor sent to the samples of one frame, with the checks that what is sent needs.
+
+Arrays in, anchors out: which message belongs to a frame, and how it is read, is for others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ppd_core.alignment.anchors import Anchors, check_unit, depth_anchors, point_anchors
+from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.geometry.rectify import Rectification
+from ppd_core.types import AlignmentError, Intrinsics
+
+OTHER_CLOCK_S = 60.0
+"""Stamps that are farther apart are hardly of one clock."""
+
+
+def sensor_image_anchors(
+    depth: np.ndarray,
+    height: int,
+    width: int,
+    config: AlignmentConfig,
+    *,
+    rectification: Rectification | None = None,
+    device: torch.device | str = "cpu",
+) -> Anchors:
+    """Samples of a sensor's depth image that is registered to the colour image.
+
+    Args:
+        depth: (h, w) float32, metres, of the raw camera; NaN, infinite or <= 0 = hole.
+        height, width: of the colour image.
+        rectification: that the colour image went through.
+        device: of the samples.
+
+    Raises:
+        AlignmentError: "wrong_unit".
+    """
+    if rectification is not None:
+        depth = rectification.depth(depth)
+    metres = torch.from_numpy(depth)
+    check_unit(metres)  # Before it goes to a GPU, for the answer is wanted here.
+    return depth_anchors(metres.to(device), height, width, config)
+
+
+def cloud_anchors(
+    xyz: np.ndarray,
+    camera_from_cloud: np.ndarray,
+    intrinsics: Intrinsics,
+    config: AlignmentConfig,
+    *,
+    device: torch.device | str = "cpu",
+) -> Anchors:
+    """Samples of a point cloud.
+
+    Args:
+        xyz: (N, 3) float32, metres.
+        camera_from_cloud: (4, 4), takes them to the camera's optical frame.
+        intrinsics: of the colour image.
+        device: of the samples.
+
+    Raises:
+        AlignmentError: see `point_anchors`.
+    """
+    points = torch.from_numpy(xyz).to(device)
+    matrix = torch.from_numpy(camera_from_cloud.astype(np.float32)).to(device)
+    return point_anchors(points, matrix, intrinsics, config)
+
+
+def no_camera() -> AlignmentError:
+    """What is said of a cloud whose points cannot be told which pixel they fall on."""
+    return AlignmentError(
+        "no_camera", "want a CameraInfo, got none: which pixel does a point fall on?"
+    )
+
+
+def offset_text(offset_s: float | None) -> str:
+    """How far the sensor's nearest message is from an image.
+
+    Args:
+        offset_s: > 0 where the message is later; None where there is none.
+    """
+    if offset_s is None:
+        return "none can be paired"
+    side = "after" if offset_s > 0 else "before"
+    text = f"the nearest is {abs(offset_s):.3g} s {side} the image"
+    return f"{text}: another clock?" if abs(offset_s) > OTHER_CLOCK_S else text

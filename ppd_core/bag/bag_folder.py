@@ -1,0 +1,172 @@
+"""The folder of a bag that is being written: whose it is, and how it gets back to a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ppd_core.atomic_file import atomic_write
+from ppd_core.bag.metadata import (
+    METADATA_FILE,
+    PROGRESS_FILE,
+    Part,
+    Progress,
+    metadata_yaml,
+    read_progress,
+)
+from ppd_core.bag.parts import sync
+
+SUFFIXES = {"mcap": ".mcap", "sqlite3": ".db3", "ros1": ".bag"}
+"""Storage -> of its data files."""
+_LOCK_FILE = ".lock"
+_WORK_FOLDER = ".unfinished"
+_OWN_NAME = re.compile(r"\.lock|\.unfinished|\.[0-9a-f]{32}\.part")
+"""What may be there before the progress file is."""
+
+
+class BagFolder:
+    """A bag's folder, held by one process.
+
+    Data files come into it whole; then metadata.yaml names them; then the progress file says that
+    a new start shall go on behind them. What was not said there is undone by the next start.
+
+    Args:
+        path: made if it is not there.
+        storage: a key of `SUFFIXES`.
+        custom: notes for metadata.yaml.
+
+    Attributes:
+        progress: as the last checkpoint left it.
+
+    Raises:
+        ValueError: the folder has other things in it, a complete bag or one of another storage;
+            another process writes to it.
+        OSError: the folder cannot be made.
+    """
+
+    def __init__(self, path: Path, storage: str, custom: Mapping[str, str]) -> None:
+        self.path = path
+        self._custom = custom
+        # Before anything is made in it.
+        _own_progress(path, storage)
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(path / _LOCK_FILE)
+        try:
+            self.progress = self._cleared(storage)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def next_part(self) -> Part:
+        """The data file that comes next, still without messages."""
+        progress = self.progress
+        return Part(f"{progress.name}_{len(progress.parts)}{SUFFIXES[progress.storage]}")
+
+    def unfinished(self, part: Part) -> Path:
+        """Where a data file is written."""
+        return self.path / _WORK_FOLDER / part.name
+
+    def begin(self, part: Part) -> Path:
+        """The same, with its folder there."""
+        path = self.unfinished(part)
+        path.parent.mkdir(exist_ok=True)
+        return path
+
+    def commit(self, progress: Progress) -> None:
+        """Take what is new in `progress` into the bag; its last part is complete and synced."""
+        for part in progress.parts[len(self.progress.parts) :]:
+            self.unfinished(part).replace(self.path / part.name)
+        sync(self.path)
+        if progress.parts and progress.storage != "ros1":
+            self._put(METADATA_FILE, metadata_yaml(progress, self._custom).encode())
+        self._put(PROGRESS_FILE, progress.to_json())
+        self.progress = progress
+
+    def restore(self) -> None:
+        """Undo what is not of the last checkpoint."""
+        shutil.rmtree(self.path / _WORK_FOLDER, ignore_errors=True)
+        for path in self.path.glob(".*.part"):
+            if _OWN_NAME.fullmatch(path.name):
+                path.unlink()
+        # First metadata.yaml, for it must not name a file that is not there.
+        metadata = self.path / METADATA_FILE
+        text = metadata_yaml(self.progress, self._custom).encode()
+        if not self.progress.parts:
+            metadata.unlink(missing_ok=True)
+        elif self.progress.storage != "ros1" and metadata.read_bytes() != text:
+            self._put(METADATA_FILE, text)
+        (self.path / self.next_part().name).unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let others write to it."""
+        if self._lock.is_locked:
+            shutil.rmtree(self.path / _WORK_FOLDER, ignore_errors=True)
+            (self.path / _LOCK_FILE).unlink(missing_ok=True)
+            self._lock.release()
+
+    def _cleared(self, storage: str) -> Progress:
+        # Again: who had the lock until now may have gone on.
+        progress = _own_progress(self.path, storage)
+        if progress is None:
+            self.progress = Progress(storage, self.path.resolve().name)
+            self.restore()
+            self._put(PROGRESS_FILE, self.progress.to_json())
+        else:
+            self.progress = progress
+            self.restore()
+        return self.progress
+
+    def _put(self, name: str, content: bytes) -> None:
+        """Replace a file of the folder in one step that outlasts a loss of power."""
+        with atomic_write(self.path / name) as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        sync(self.path)
+
+
+def _own_progress(path: Path, storage: str) -> Progress | None:
+    """Of a bag that can be gone on with; ValueError where something else is there."""
+    if not path.exists():
+        return None
+    if not path.is_dir():
+        raise ValueError(f"{path} must be a folder or not there, got a file")
+    progress = read_progress(path)
+    if progress is None:
+        others = (one.name for one in path.iterdir() if not _OWN_NAME.fullmatch(one.name))
+        foreign = min(others, default=None)
+        if foreign is not None:
+            raise ValueError(
+                f"{path} must be new, empty or a bag begun here, got one with {foreign}"
+            )
+        return None
+    if progress.is_complete:
+        raise ValueError(f"{path} must be new or not complete yet, got a complete bag")
+    if progress.storage != storage:
+        raise ValueError(f"{path} is a bag of storage {progress.storage}, got {storage}")
+    for part in progress.parts:
+        _check_part(path / part.name, part)
+    return progress
+
+
+def _check_part(path: Path, part: Part) -> None:
+    size_bytes = path.stat().st_size if path.is_file() else 0
+    if size_bytes != part.size_bytes:
+        raise ValueError(
+            f"{path} must have the {part.size_bytes} bytes of its checkpoint, got {size_bytes}"
+        )
+
+
+def _locked(path: Path) -> Any:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{path.parent} is being written to by another process") from None
+    return lock

@@ -1,0 +1,148 @@
+"""An MCAP file, whole or damaged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ppd_core.bag.log_order import Block, Entry
+from ppd_core.bag.mcap_chunk import (
+    Record,
+    doubtful_records,
+    proven_records,
+    read_indexes,
+    unpack_chunk,
+)
+from ppd_core.bag.mcap_records import MESSAGE, ChunkPlace, MalformedError
+from ppd_core.bag.mcap_summary import McapIndex, read_summary
+from ppd_core.bag.mcap_walk import McapWalk
+from ppd_core.bag.recording import Gap, Tell
+
+_TRIES = 16
+"""Chunks that are looked through for a channel's declaration, which its first one should have."""
+
+
+class McapFile:
+    """See `StoredFile`.
+
+    Raises:
+        ValueError: it is no MCAP file.
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, tell: Tell) -> None:
+        self._path, self._tell = path, tell
+        self._file = path.open("rb")
+        try:
+            size = self._file.seek(0, 2)
+            index = read_summary(self._file, size)
+            if index is None:
+                index = McapWalk(self._file, size, path, tell).go()
+                self._learn(index)
+        except BaseException:
+            self._file.close()
+            raise
+        self.channels, self.counts = index.channels, index.counts
+        self._known = frozenset(index.channels) | index.others
+        self.blocks = [Block(one.begin_ns, one.end_ns, one.channels, one) for one in index.chunks]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def load(self, block: Block, wanted: frozenset[int]) -> Iterable[Entry]:
+        """Messages of the wanted channels; what is lost is told and left out."""
+        place: ChunkPlace = block.place
+        unpacked = unpack_chunk(self._file, place)
+        data = unpacked.data
+        if unpacked.is_proven:
+            return [
+                Entry(one.log_ns, one.channel, data, one.start, one.stop)
+                for one in proven_records(data)
+                if one.opcode == MESSAGE and one.channel in wanted
+            ]
+        entries, is_whole = [], not unpacked.problem
+        indexes = read_indexes(self._file, place)
+        for record in self._doubtful(data, place, indexes):
+            if record is None:
+                is_whole = False
+            elif record.opcode == MESSAGE and record.channel in wanted:
+                entries.append(
+                    Entry(record.log_ns, record.channel, data, record.start, record.stop)
+                )
+        if not is_whole:
+            self._tell_of(place, unpacked.problem, indexes, wanted, len(entries))
+        return entries
+
+    def _doubtful(
+        self, data: bytes, place: ChunkPlace, indexes: dict[int, list[tuple[int, int]]] | None
+    ) -> Iterator[Record | None]:
+        offsets = None
+        if indexes is not None:
+            offsets = sorted(offset for entries in indexes.values() for _, offset in entries)
+        return doubtful_records(data, place, self._known, offsets)
+
+    def _tell_of(
+        self,
+        place: ChunkPlace,
+        problem: str,
+        indexes: dict[int, list[tuple[int, int]]] | None,
+        wanted: frozenset[int],
+        given: int,
+    ) -> None:
+        detail = f"the chunk of {place.size} bytes at {place.offset} is damaged"
+        detail += f", {problem}" if problem else ""
+        if indexes is None:
+            detail += f"; {given} of its messages are read" if given else ""
+        else:
+            had = sum(len(entries) for key, entries in indexes.items() if key in wanted)
+            detail += f": {had - given} of {had} messages are lost"
+        self._tell(Gap(self._path, place.begin_ns, place.end_ns, detail))
+
+    def _learn(self, index: McapIndex) -> None:
+        """Find the declarations in the chunks, and count where no index does."""
+        counts, tries = Counter(index.counts or {}), Counter[int]()
+        for number, place in enumerate(index.chunks):
+            known = index.channels.keys() | index.others
+            missing = {key for key in place.channels or () if key not in known}
+            missing = {key for key in missing if tries[key] < _TRIES}
+            if place.channels is not None and not missing:
+                continue
+            tries.update(missing)
+            found = self._declared(index, place)
+            if place.channels is None:
+                index.chunks[number] = place._replace(channels=frozenset(found))
+                counts += found
+        index.counts = dict(counts)
+        for key in counts.keys() - index.channels.keys() - index.others:
+            detail = f"{counts[key]} messages are of a topic whose declaration is lost"
+            self._tell(Gap(self._path, None, None, detail))
+
+    def _declared(self, index: McapIndex, place: ChunkPlace) -> Counter[int]:
+        """Take in a chunk's declarations; its messages by channel."""
+        unpacked = unpack_chunk(self._file, place)
+        data, counts = unpacked.data, Counter[int]()
+        records: Iterable[Record | None]
+        if unpacked.is_proven:
+            records = proven_records(data)
+        else:
+            records = doubtful_records(data, place, _Any(), None)
+        for record in records:
+            if record is None:
+                break
+            if record.opcode == MESSAGE:
+                counts[record.channel] += 1
+                continue
+            try:
+                index.add(record.opcode, data[record.start : record.stop])
+            except MalformedError:
+                continue
+        return counts
+
+
+class _Any:
+    """Has every channel."""
+
+    def __contains__(self, key: object) -> bool:
+        return True

@@ -1,0 +1,229 @@
+"""Recordings of ROS 1 and ROS 2, read without ROS and around what is damaged in them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ppd_core.bag.bag_files import DataFile, find_files
+from ppd_core.bag.channels import Channel, StoredFile
+from ppd_core.bag.definitions import Types
+from ppd_core.bag.log_order import Block, Entry, in_log_order
+from ppd_core.bag.opened_files import OpenedFiles
+from ppd_core.bag.recording import BagMessage, BagTopic, Gap
+from ppd_core.bag.ros1_to_ros2 import Ros1Type
+from ppd_core.bag.unpacking import ZSTD_MAGIC, unpack_message
+
+__all__ = ["BagMessage", "BagReader", "BagTopic", "Gap"]
+
+
+class BagReader:
+    """A recording: a folder of rosbag2 (MCAP or SQLite, split, compressed), a .mcap, .db3, .bag.
+
+    What can be read of a damaged recording is read, and the rest is among the gaps. A format
+    without checksums (SQLite, MCAP without chunks, ROS 1 without compression) cannot tell that a
+    byte within a message was changed; such a message is given as it is.
+
+    Args:
+        path: the folder or the file.
+
+    Attributes:
+        topics: by name.
+        storage: "mcap", "sqlite3" or "ros1".
+        begin_ns, end_ns: first and last log time; None if the recording is empty.
+        gaps: what is lost, as far as it has been met with: `messages` finds more.
+
+    Raises:
+        ValueError: there is no recording, or not one file of it can be read.
+        ImportError: rosbags is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import rosbags.typesys  # noqa: F401
+        except ImportError as error:
+            raise ImportError(
+                "reading a recording needs rosbags: pip install 'ppd_ros[bag]'"
+            ) from error
+        self.path = path
+        self.topics: dict[str, BagTopic] = {}
+        self.begin_ns: int | None = None
+        self.end_ns: int | None = None
+        self.gaps: list[Gap] = []
+        self._told: set[Gap] = set()
+        self._types = Types()
+        self._declared: dict[tuple[str, str], BagTopic] = {}
+        self._ros1: dict[tuple[str, str], Ros1Type | ValueError] = {}
+        self._opened = OpenedFiles(self._tell)
+        self._files = find_files(path)
+        self.storage = self._files[0].storage
+        try:
+            self._list()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._opened.close()
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+        """Give the messages by log time, file after file.
+
+        Damage raises nothing: what cannot be read is added to `gaps`, and reading goes on
+        behind it. Where chunks overlap so much that their messages would not fit into memory,
+        the order is that of the chunks.
+
+        Args:
+            topics: names of those wanted; None for all.
+        """
+        for file in self._files:
+            stored = self._open(file)
+            if stored is None:
+                continue
+            wanted = frozenset(
+                key
+                for key, channel in stored.channels.items()
+                if topics is None or channel.topic in topics
+            )
+            blocks = [
+                one for one in stored.blocks if one.channels is None or one.channels & wanted
+            ]
+            for entry in in_log_order(blocks, self._loader(file, stored, wanted)):
+                message = self._message(file, stored.channels[entry.channel], entry)
+                if message is not None:
+                    yield message
+
+    def deserialize(self, message: BagMessage) -> Any:
+        """The message as an object of `rosbags`, of the ROS 2 type.
+
+        Raises:
+            ValueError: the recording does not bring the type's definition, or the bytes do not
+                fit it.
+        """
+        return self._types.deserialize(
+            self._declared[message.topic, message.msgtype], message.data
+        )
+
+    def _loader(self, file: DataFile, stored: StoredFile, wanted: frozenset[int]) -> Any:
+        def load(block: Block) -> Iterable[Entry]:
+            try:
+                return stored.load(block, wanted)
+            except OSError as error:
+                detail = f"the disk does not give a part of the file: {error}"
+                self._tell(Gap(file.path, block.begin_ns, block.end_ns, detail))
+                return []
+
+        return load
+
+    def _tell(self, gap: Gap) -> None:
+        if gap not in self._told:
+            self._told.add(gap)
+            self.gaps.append(gap)
+
+    def _list(self) -> None:
+        problems = []
+        for file in self._files:
+            stored = self._open(file)
+            if stored is None:
+                problems.append(self.gaps[-1].describe())
+                continue
+            for key, channel in stored.channels.items():
+                counts = stored.counts
+                self._declare(channel, None if counts is None else counts.get(key, 0))
+            if stored.blocks:
+                begins = [one.begin_ns for one in stored.blocks]
+                ends = [one.end_ns for one in stored.blocks]
+                self.begin_ns = min([*begins, *([] if self.begin_ns is None else [self.begin_ns])])
+                self.end_ns = max([*ends, *([] if self.end_ns is None else [self.end_ns])])
+        if len(problems) == len(self._files):
+            raise ValueError(f"{self.path} cannot be read: {problems[0]}")
+
+    def _open(self, file: DataFile) -> StoredFile | None:
+        try:
+            return self._opened.open(file)
+        except FileNotFoundError:
+            detail = "the file is missing"
+        except (ValueError, OSError) as error:
+            detail = f"the file cannot be read: {error}"
+        if file.count:
+            detail += f", and with it {file.count} messages"
+        self._tell(Gap(file.path, file.begin_ns, file.end_ns, detail))
+        return None
+
+    def _declare(self, channel: Channel, count: int | None) -> None:
+        topic = self._topic(channel)
+        known = self._declared.get((topic.name, topic.msgtype))
+        if known is not None:
+            topic = known
+            count = None if count is None or known.count is None else known.count + count
+        topic = replace(topic, count=count)
+        self._declared[topic.name, topic.msgtype] = topic
+        first = self.topics.get(topic.name)
+        if first is None or first.msgtype == topic.msgtype:
+            self.topics[topic.name] = topic
+
+    def _topic(self, channel: Channel) -> BagTopic:
+        if channel.encoding == "cdr":
+            return BagTopic(
+                channel.topic, channel.msgtype, None, channel.definition, channel.digest,
+                channel.format, _qos(channel.qos),
+            )  # fmt: skip
+        kind = self._ros1_type(channel)
+        if isinstance(kind, ValueError):
+            return BagTopic(channel.topic, channel.msgtype)
+        return BagTopic(
+            channel.topic, kind.msgtype, None, kind.definition, kind.digest, "ros2msg",
+            _latched() if channel.is_latching else (),
+        )  # fmt: skip
+
+    def _ros1_type(self, channel: Channel) -> Ros1Type | ValueError:
+        key = channel.msgtype, channel.definition
+        if key not in self._ros1:
+            try:
+                self._ros1[key] = Ros1Type(*key)
+            except ValueError as error:
+                self._ros1[key] = error
+        return self._ros1[key]
+
+    def _message(self, file: DataFile, channel: Channel, entry: Entry) -> BagMessage | None:
+        data = entry.buffer[entry.start : entry.stop]
+        msgtype = channel.msgtype
+        try:
+            if data[:4] == ZSTD_MAGIC:
+                data = unpack_message(data)
+            if channel.encoding == "ros1":
+                kind = self._ros1_type(channel)
+                if isinstance(kind, ValueError):
+                    raise kind
+                data, msgtype = kind.to_cdr(data), kind.msgtype
+        except ValueError as error:
+            detail = f"a message of {channel.topic} is lost: {error}"
+            self._tell(Gap(file.path, entry.log_ns, entry.log_ns, detail))
+            return None
+        return BagMessage(channel.topic, msgtype, entry.log_ns, data)
+
+
+def _qos(text: Any) -> tuple[Any, ...]:
+    """Profiles from YAML; none where it cannot be read, for messages do not need them."""
+    from rosbags.rosbag2.errors import ReaderError
+    from rosbags.rosbag2.metadata import parse_qos
+
+    try:
+        return tuple(parse_qos(text))
+    except (ReaderError, LookupError, TypeError, ValueError, AttributeError):
+        return ()
+
+
+def _latched() -> tuple[Any, ...]:
+    from rosbags.convert.converter import LATCH
+
+    return tuple(LATCH)

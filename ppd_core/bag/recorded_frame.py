@@ -1,0 +1,204 @@
+"""One image of a recording with all that belongs to it, and what is known of its metres."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ppd_core.alignment.aligner import SENSORS, Evidence
+from ppd_core.alignment.anchors import Anchors
+from ppd_core.alignment.config import SOURCES, AlignmentConfig
+from ppd_core.alignment.sensors import cloud_anchors, no_camera, sensor_image_anchors
+from ppd_core.bag.messages import message_to_depth, message_to_intrinsics, message_to_rgb
+from ppd_core.types import Alignment, AlignmentError, Intrinsics
+
+if TYPE_CHECKING:
+    from ppd_core.geometry.rectify import Rectification
+
+MAX_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class RecordedFrameSettings:
+    """How images and the messages of other topics are put together, and what metres come from.
+
+    Args:
+        source: one of `ppd_core.alignment.config.SOURCES`.
+        constant: what source "constant" gives.
+        config: when samples are trusted.
+        max_slop_s: how far apart the stamps of an image and of the sensor's message may be.
+        max_wait_s: for how long, in the time of the recording, an image waits for what belongs to
+            it and was recorded later.
+        fixed_frame: frame that stands still (odom): what the robot moved between scan and image is
+            then taken out of the cloud. Empty: the transform at the image's stamp.
+        max_bytes: of messages that are kept; see `frames.recorded_frames`.
+
+    Raises:
+        ValueError: a value is not usable; the message says which and what came.
+    """
+
+    source: str = "none"
+    constant: Alignment | None = None
+    config: AlignmentConfig = field(default_factory=AlignmentConfig)
+    max_slop_s: float = 0.1
+    max_wait_s: float = 1.0
+    fixed_frame: str = ""
+    max_bytes: int = MAX_BYTES
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {self.source!r}")
+        if self.source == "constant" and self.constant is None:
+            raise ValueError("source constant needs an alignment, got none")
+        for name in ("max_slop_s", "max_wait_s"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be finite and >= 0 s, got {value}")
+        if self.max_bytes < 1:
+            raise ValueError(f"max_bytes must be >= 1, got {self.max_bytes}")
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedFrame:
+    """One image of a recording and what belongs to it.
+
+    Attributes:
+        index: of the image on its topic, from 0.
+        topic: of the image.
+        log_ns: when the image was recorded.
+        stamp_ns: of its header; 0 where nobody stamped it.
+        frame_id: of its header.
+        settings: that it was put together by.
+        image: the message, as compressed as it was recorded; None where it is none.
+        problem: why it is none; "" where it is one, be its content damaged: `rgb` tells that.
+        info: the calibration in force, or None.
+        sensor: the sensor's message, or None where `source` reads none or none belongs to it.
+        sensor_topic: where it is from.
+        sensor_offset_s: how much later it was stamped.
+        camera_from_sensor: (4, 4) float64 for source "lidar".
+        failure: why there is no sensor message, or no place for it.
+    """
+
+    index: int
+    topic: str
+    log_ns: int
+    stamp_ns: int
+    frame_id: str
+    settings: RecordedFrameSettings
+    image: Any = None
+    problem: str = ""
+    info: Any = None
+    sensor: Any = None
+    sensor_topic: str = ""
+    sensor_offset_s: float | None = None
+    camera_from_sensor: np.ndarray | None = None
+    failure: AlignmentError | None = None
+
+    @property
+    def time_ns(self) -> int:
+        """The stamp, or when the image was recorded where nobody stamped it."""
+        return self.stamp_ns or self.log_ns
+
+    def rgb(self) -> np.ndarray:
+        """Decode the image; each time anew.
+
+        Returns:
+            (H, W, 3) uint8.
+
+        Raises:
+            ValueError: it cannot be; the message says why.
+        """
+        if self.image is None:
+            raise ValueError(self.problem)
+        return message_to_rgb(self.image)
+
+    def intrinsics(self, width: int, height: int) -> Intrinsics | None:
+        """The camera behind its image, given the image's size; None where it is not known."""
+        return None if self.info is None else message_to_intrinsics(self.info, width, height)
+
+    def evidence(
+        self,
+        height: int,
+        width: int,
+        *,
+        intrinsics: Intrinsics | None = None,
+        rectification: Rectification | None = None,
+        own_anchors: Callable[[], Anchors] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Evidence:
+        """What is known of the frame's metres. Never raises for what a recording may hold.
+
+        Args:
+            height, width: of the image that depth is made of.
+            intrinsics: of that image; only source "lidar" needs them.
+            rectification: that the image went through.
+            own_anchors: gives the model's own samples, for source "moge2".
+            device: of the samples.
+
+        Returns:
+            Samples, a given alignment, or why there is nothing.
+
+        Raises:
+            ValueError: the source is "none", or "moge2" and no `own_anchors` came.
+        """
+        try:
+            return self._evidence(height, width, intrinsics, rectification, own_anchors, device)
+        except AlignmentError as error:
+            # Without the traceback, whose frames hold the images.
+            return error.with_traceback(None)
+
+    def _evidence(
+        self,
+        height: int,
+        width: int,
+        intrinsics: Intrinsics | None,
+        rectification: Rectification | None,
+        own_anchors: Callable[[], Anchors] | None,
+        device: torch.device | str,
+    ) -> Evidence:
+        settings = self.settings
+        if settings.source == "constant" and settings.constant is not None:
+            return settings.constant
+        if settings.source == "moge2" and own_anchors is not None:
+            return own_anchors()
+        if settings.source not in SENSORS:
+            raise ValueError(f"source {settings.source!r} has no evidence without a model's own")
+        if settings.source == "lidar" and intrinsics is None:
+            raise no_camera()
+        if self.failure is not None:
+            raise self.failure
+        if self.sensor is None:
+            raise AlignmentError("unpaired", self.problem or "no message of the sensor was read")
+        reading = self._reading()
+        if settings.source == "depth":
+            return sensor_image_anchors(
+                reading,
+                height,
+                width,
+                settings.config,
+                rectification=rectification,
+                device=device,
+            )
+        assert intrinsics is not None and self.camera_from_sensor is not None
+        return cloud_anchors(
+            reading, self.camera_from_sensor, intrinsics, settings.config, device=device
+        )
+
+    def _reading(self) -> np.ndarray:
+        """The sensor's message as an array.
+
+        Raises:
+            AlignmentError: "unreadable".
+        """
+        from ppd_ros.cloud_reading import xyz_of_cloud
+
+        read = message_to_depth if self.settings.source == "depth" else xyz_of_cloud
+        try:
+            return read(self.sensor)
+        except ValueError as error:
+            raise AlignmentError("unreadable", f"{self.sensor_topic}: {error}") from error

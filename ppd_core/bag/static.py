@@ -1,0 +1,60 @@
+"""What holds for a whole recording, read before its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ppd_core.bag.reader import BagReader
+    from ppd_core.bag.topics import ChosenTopics
+
+
+@dataclass(frozen=True, eq=False)
+class StaticParts:
+    """What is known from the first frame on.
+
+    Attributes:
+        transforms: all messages of /tf_static.
+        info: the first calibration, or None.
+    """
+
+    transforms: Sequence[Any] = ()
+    info: Any = None
+
+
+def read_static(reader: BagReader, chosen: ChosenTopics) -> StaticParts:
+    """Read what stands still and the first calibration, wherever in the recording they are.
+
+    It ends as soon as no more of them can come, which for most recordings is after a few
+    messages; where the counts are not known, the recording is read to its end.
+
+    Raises:
+        ValueError: the reader's own, for what is no recording at all.
+    """
+    left = {name: reader.topics[name].count for name in chosen.tf_static}
+    if chosen.camera_info is not None and reader.topics[chosen.camera_info].count != 0:
+        left[chosen.camera_info] = 1
+    left = {name: count for name, count in left.items() if count != 0}
+    transforms, info = [], None
+    if not left:
+        return StaticParts()
+    for message in reader.messages(tuple(left)):
+        if message.topic not in left:
+            continue
+        try:
+            read = reader.deserialize(message)
+        except ValueError:
+            continue  # The pass over the frames tells of it.
+        if message.topic == chosen.camera_info:
+            info = info or read
+        else:
+            transforms.append(read)
+        count = left[message.topic]
+        if count is not None:
+            left[message.topic] = count - 1
+        left = {name: count for name, count in left.items() if count != 0}
+        if not left:
+            break
+    return StaticParts(transforms, info)
