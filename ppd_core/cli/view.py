@@ -8,42 +8,32 @@ import os
 import signal
 import sys
 import time
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from ppd_core.cli.camera_options import (
-    add_camera_options,
-    add_range_options,
-    alignment_of,
-    camera_of,
-)
-from ppd_core.cli.model_options import add_model_options, check_effort, effort, load_pipeline
+from ppd_core.cli.camera_options import add_camera_options, add_range_options
+from ppd_core.cli.model_options import add_model_options, check_effort
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
-    from ppd_core.cli.camera_options import CameraOfSize
     from ppd_core.view.frame import ViewFrame
-    from ppd_core.view.photos import Estimate
     from ppd_core.view.scene import Scene
     from ppd_core.view.sinks import Sinks, SinkSettings
 
     Frames = Generator[ViewFrame, None, None]
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-FOV_DEG = 60.0
-"""Assumed of a camera that nobody tells of."""
 MAX_POINTS = 100_000
-CAMERA_PREFIX = "camera:"
-TOPICS = "topics"
 _LOOK_S = 0.2
 _TERMINATED = 143
 
 _EPILOG = """\
 what is shown:
   photo.jpg, a folder, clip.mp4   what the model makes of them, frame after frame
+  a recording                     rosbag2 folder, .mcap, .db3 or .bag: the node's outputs as they
+                                  were recorded; where it has none, what the model makes of it
   camera:0, camera:/dev/video2    this machine's camera, or a stream's URL: its newest image only
   topics                          what a running node publishes; needs ROS 2. Behind --ros-args
                                   topics are remapped: -r image:=/camera/image_raw -r __ns:=/robot1
@@ -64,7 +54,10 @@ def add_parser(subparsers: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="image, video, folder, camera:N or topics"
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="image, video, folder, recording, camera:N, topics",
     )
     _add_sink_options(parser.add_argument_group("where to"))
     what = parser.add_argument_group("how much")
@@ -80,9 +73,15 @@ def add_parser(subparsers: Subparsers) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="of a video, show every Nth frame (default: %(default)s)",
+        help="of what goes through the model, every Nth frame (default: %(default)s)",
     )
     what.add_argument("--frames", type=int, metavar="N", help="end after so many frames")
+    what.add_argument(
+        "--world-frame",
+        default="",
+        metavar="FRAME",
+        help="of tf, that the cloud is shown in, too (default: the topmost above the camera)",
+    )
     model = parser.add_argument_group("model")
     add_model_options(model)
     # In the package and fast: who wants to look does not want to wait for 2 GB.
@@ -148,21 +147,27 @@ def run(args: argparse.Namespace) -> int:
     # Before cv2 is imported: a bad video is reported in one line, ours.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    from ppd_core.view.sinks import Sinks, ViewerMissingError
+    from ppd_core.cli.view_sources import frames_of
+    from ppd_core.view.sinks import Sinks
     from ppd_core.weights import WeightsError
 
     signal.signal(signal.SIGTERM, _end)
     problems: list[str] = []
+
+    def report(problem: str) -> None:
+        problems.append(problem)
+        _say(problem)
+
     try:
         settings = _sink_settings(args)
         _check(args)
-        frames = _frames_of(args, problems)
+        frames = frames_of(args, _say, report)
         with Sinks(settings) as sinks:
-            status = _show(args, settings, sinks, frames, problems)
-    except (ValueError, OSError, WeightsError, ViewerMissingError) as error:
+            _show(args, settings, sinks, frames, report)
+    except (ValueError, OSError, ImportError, WeightsError) as error:
         _say(str(error))
         return 2
-    return status
+    return 1 if problems else 0
 
 
 def _end(number: int, frame: object) -> NoReturn:
@@ -199,83 +204,14 @@ def _check(args: argparse.Namespace) -> None:
     check_effort(args)
 
 
-def _frames_of(args: argparse.Namespace, problems: list[str]) -> Frames:
-    """The frames that the words on the command line mean."""
-    from ppd_core.view.sources import find_source, source_names
-
-    first = args.sources[0]
-    is_alone = len(args.sources) == 1
-    if first in source_names() or first == TOPICS:
-        if not is_alone:
-            raise ValueError(f"{first} must be the only source, got {' '.join(args.sources)}")
-        if first not in source_names():
-            raise ValueError("live topics need the package ppd_ros and ROS 2: see docs/install.md")
-        return find_source(first)(args.ros_args)
-    if first.startswith(CAMERA_PREFIX):
-        if not is_alone:
-            raise ValueError(f"{first} must be the only source, got {' '.join(args.sources)}")
-        return _camera_frames(args, first.removeprefix(CAMERA_PREFIX))
-    return _photo_frames(args, problems)
-
-
-def _photo_frames(args: argparse.Namespace, problems: list[str]) -> Frames:
-    from ppd_core.cli.depth import ENDINGS
-    from ppd_core.cli.inputs import find_inputs
-    from ppd_core.view.photos import photo_frames
-
-    def report(problem: str) -> None:
-        problems.append(problem)
-        _say(problem)
-
-    inputs, missing = find_inputs(args.sources, tuple(ENDINGS.values()))
-    for problem in missing:
-        report(problem)
-    if not inputs:
-        raise ValueError("no input found")
-    camera = _known_camera(args)
-    return photo_frames(inputs, _estimate(args), camera, every=args.every, report=report)
-
-
-def _camera_frames(args: argparse.Namespace, name: str) -> Frames:
-    from ppd_core.view.webcam import NewestImage, camera_frames
-
-    return camera_frames(NewestImage(name), _estimate(args), _known_camera(args))
-
-
-def _known_camera(args: argparse.Namespace) -> CameraOfSize:
-    from ppd_core.types import Intrinsics
-
-    camera = camera_of(args)
-    if camera is not None:
-        return camera
-    _say(
-        f"the camera is not known: it is taken to see {FOV_DEG:g} degrees from side to side "
-        "(--fov-deg, --focal-px or --camera say better)"
-    )
-    return partial(Intrinsics.from_fov, horizontal_fov_deg=FOV_DEG)
-
-
-def _estimate(args: argparse.Namespace) -> Estimate:
-    alignment = alignment_of(args)
-    pipeline = load_pipeline(args)
-    if not pipeline.is_trained:
-        _say(f"WARNING: model {args.model} is untrained, its depth means nothing")
-    if alignment is None:
-        _say("depth is relative, without a unit; --near and --far make metres of it")
-    num_steps, processing_area = effort(args, pipeline.config)
-    return partial(
-        pipeline, alignment=alignment, num_steps=num_steps, processing_area=processing_area
-    )
-
-
 def _show(
     args: argparse.Namespace,
     settings: SinkSettings,
     sinks: Sinks,
     frames: Frames,
-    problems: list[str],
-) -> int:
-    """Show frames until they end, or nobody looks any more; the exit status."""
+    report: Callable[[str], None],
+) -> None:
+    """Show frames until they end, or nobody looks any more."""
     from ppd_core.view.scene import Scene
 
     if sinks.url is not None:
@@ -287,26 +223,23 @@ def _show(
             for frame in islice(frames, args.frames):
                 if sinks.is_closed_by_user:
                     break
-                _log(scene, frame, problems)
+                _log(scene, frame, report)
                 watch.look()
     except ValueError as error:  # the source has ended before its time
-        problems.append(str(error))
-        _say(str(error))
+        report(str(error))
     sinks.flush()
     print(f"{scene.frame_count} frames shown", flush=True)
     if settings.has_viewer and settings.is_web:
         _say("all is there; Ctrl-C ends")
         while not sinks.is_closed_by_user:
             time.sleep(_LOOK_S)
-    return 1 if problems else 0
 
 
-def _log(scene: Scene, frame: ViewFrame, problems: list[str]) -> None:
+def _log(scene: Scene, frame: ViewFrame, report: Callable[[str], None]) -> None:
     try:
         scene.log(frame)
     except ValueError as error:
-        problems.append(str(error))
-        _say(f"frame {frame.index}: {error}")
+        report(f"frame {frame.index}: {error}")
 
 
 class _Watch:

@@ -33,7 +33,7 @@ def cloud_of(frame: ViewFrame, max_points: int) -> tuple[np.ndarray, np.ndarray 
             raise ValueError(f"colors must be {points.shape}, got {colors.shape}")
         taken = _taken(points.shape[:-1], max_points)
         points, colors = points[taken], None if colors is None else colors[taken]
-    elif frame.depth is not None and frame.intrinsics is not None:
+    elif frame.is_lifted and frame.depth is not None and frame.intrinsics is not None:
         points, colors = _lifted(frame, max_points)
     else:
         return None
@@ -70,12 +70,11 @@ def _lifted(frame: ViewFrame, max_points: int) -> tuple[np.ndarray, np.ndarray |
         z = z + np.float32(RELATIVE_CLOUD_OFFSET)
     points = backproject(torch.from_numpy(z), ray_table(camera)[taken]).numpy()
     colors = None
-    if frame.image is not None:
+    image = frame.image if frame.colors is None else frame.colors
+    if image is not None:
         rows, columns = (
             (np.arange(size)[part] + 0.5) * image_size / size
-            for size, part, image_size in zip(
-                depth.shape, taken, frame.image.shape[:2], strict=True
-            )
+            for size, part, image_size in zip(depth.shape, taken, image.shape[:2], strict=True)
         )
-        colors = frame.image[rows.astype(int)[:, None], columns.astype(int)]
+        colors = image[rows.astype(int)[:, None], columns.astype(int)]
     return points, colors

@@ -52,9 +52,10 @@ class ViewFrame:
         is_metric: whether `depth` and `points` are metres; else depth is relative.
         sensor_depth: (h, w) float32, metres, of the depth sensor; NaN = hole.
         intrinsics: of the depth image, or of the image where there is no depth.
-        points: (..., 3) float32, x right, y down, z forward; not finite = invalid. None: they are
-            made of `depth`, where that and `intrinsics` are there.
-        colors: (..., 3) uint8 RGB, one for each of `points`.
+        points: (..., 3) float32, x right, y down, z forward; not finite = invalid.
+        colors: (..., 3) uint8 RGB, one for each of `points`; where these are made of depth, an
+            image of the same view.
+        is_lifted: make points of `depth`, where there are none, but depth and `intrinsics`.
         world_from_camera: (4, 4) float64, of the camera's optical frame when the image was taken.
         alignment: what ties the frame to metres.
         latencies_ms: what -> milliseconds.
@@ -70,6 +71,7 @@ class ViewFrame:
     intrinsics: Intrinsics | None = None
     points: np.ndarray | None = None
     colors: np.ndarray | None = None
+    is_lifted: bool = True
     world_from_camera: np.ndarray | None = None
     alignment: ShownAlignment | None = None
     latencies_ms: Mapping[str, float] = field(default_factory=dict)

@@ -10,10 +10,9 @@ from ppd_core.view.frame import ViewFrame
 GROUP = "ppd_core.view_sources"
 """Entry points of this group name an `OpenSource`; the word of the command line is their name."""
 
-OpenSource = Callable[[Sequence[str]], Generator[ViewFrame, None, None]]
-"""Takes the words that the command line has for the source, and gives frames until it is closed.
-
-Raises ValueError with a sentence where it cannot."""
+OpenSource = Callable[[Sequence[str], str], Generator[ViewFrame, None, None]]
+"""Takes the words that the command line has for the source, and the name of the world's frame or
+""; gives frames until it is closed. Raises ValueError with a sentence where it cannot."""
 
 _added: dict[str, OpenSource] = {}
 

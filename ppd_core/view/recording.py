@@ -1,0 +1,196 @@
+"""A recording: what it has of the node's outputs, as recorded; else what the model makes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppd_core.alignment.aligner import FrameAligner
+from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.bag.frames import RecordedFrame, RecordedFrameSettings, recorded_frames
+from ppd_core.bag.messages import message_to_depth
+from ppd_core.bag.static import read_static
+from ppd_core.bag.topics import (
+    CLOUD,
+    COMPRESSED,
+    IMAGE,
+    TF_TYPES,
+    ChosenTopics,
+    choose_topics,
+)
+from ppd_core.view.assembly import Assembler, Role
+from ppd_core.view.frame import ViewFrame, frame_of_result
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ppd_core.alignment.anchors import Anchors
+    from ppd_core.bag.reader import BagReader
+    from ppd_core.bag.recording import BagTopic
+    from ppd_core.pipeline import DepthPipeline
+    from ppd_core.types import AlignedDepth, Alignment, Intrinsics
+
+_SUFFIXES = (".mcap", ".db3", ".bag", ".active", ".zstd", ".zst")
+_ALIGNMENT = "ppd_ros/msg/Alignment"
+_DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
+_CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+_OF_NODE = r"(^|.*/)ppd/(.*/)?"
+"""Before the names of the node's outputs: a namespace, and the camera's, of several."""
+_DEPTHS = ("depth/image", "depth/image_raw", "depth/image_raw/compressedDepth")
+"""Best first."""
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a path looks like a recording, by its name or what is in the folder."""
+    if path.is_dir():
+        return (path / "metadata.yaml").is_file() or any(
+            one.suffix in _SUFFIXES for one in path.iterdir()
+        )
+    return path.suffix in _SUFFIXES or path.name == "metadata.yaml"
+
+
+def recorded_roles(topics: Mapping[str, BagTopic]) -> dict[str, Role]:
+    """Topic -> what it is, for a recording of the node's outputs; empty where it has none."""
+    depths = [name for one in _DEPTHS for name in _named(topics, one, IMAGE, COMPRESSED)]
+    roles = dict.fromkeys(depths[:1], Role.DEPTH)
+    roles |= dict.fromkeys(_named(topics, "points", CLOUD)[:1], Role.POINTS)
+    if not roles:
+        return {}
+    roles = {**_camera_roles(topics), **roles}
+    roles |= dict.fromkeys(_named(topics, "depth/camera_info", _CAMERA_INFO)[:1], Role.INFO)
+    for name, topic in topics.items():
+        if topic.msgtype == _ALIGNMENT:
+            roles[name] = Role.ALIGNMENT
+        elif topic.msgtype == _DIAGNOSTICS:
+            roles[name] = Role.DIAGNOSTICS
+        elif topic.msgtype in TF_TYPES:
+            roles[name] = Role.TF_STATIC if name.endswith("static") else Role.TF
+    return roles
+
+
+def _camera_roles(topics: Mapping[str, BagTopic]) -> dict[str, Role]:
+    """What the outputs were made of."""
+    try:
+        chosen = choose_topics(topics)
+    except ValueError:  # No image, or several: the outputs are there all the same.
+        return dict.fromkeys(_named(topics, "rgb/image", IMAGE)[:1], Role.IMAGE)
+    roles = {chosen.image: Role.IMAGE}
+    for name, role in ((chosen.depth, Role.SENSOR), (chosen.camera_info, Role.INFO)):
+        if name is not None:
+            roles[name] = role
+    return roles
+
+
+def recorded_outputs(
+    reader: BagReader,
+    roles: Mapping[str, Role],
+    *,
+    world_frame: str,
+    report: Callable[[str], None],
+) -> Generator[ViewFrame, None, None]:
+    """What was recorded, message after message.
+
+    Args:
+        reader: open.
+        roles: topic -> what it is.
+        world_frame: of `Places`.
+        report: is told, in a sentence, of what cannot be shown.
+    """
+    assembler = Assembler(set(roles.values()), world_frame=world_frame)
+    unread: dict[str, int] = {}
+    for message in reader.messages(tuple(roles)):
+        try:
+            read = reader.deserialize(message)
+            yield from assembler.take(roles[message.topic], read, message.log_ns)
+        except ValueError as error:
+            if message.topic not in unread:
+                report(f"{message.topic}: {error}")
+            unread[message.topic] = unread.get(message.topic, 0) + 1
+    for topic, count in unread.items():
+        if count > 1:
+            report(f"{topic}: {count} messages could not be read")
+    for gap in reader.gaps:
+        report(gap.describe())
+
+
+def estimated_frames(
+    reader: BagReader,
+    chosen: ChosenTopics,
+    pipeline: DepthPipeline,
+    camera: Callable[[int, int], Intrinsics],
+    *,
+    constant: Alignment | None,
+    num_steps: int,
+    processing_area: int,
+    every: int,
+    report: Callable[[str], None],
+) -> Generator[ViewFrame, None, None]:
+    """What the model makes of a recording's images, in metres where a sensor was recorded.
+
+    Args:
+        reader: open.
+        chosen: its topics.
+        pipeline: the model.
+        camera: gives the intrinsics of an image that has no calibration.
+        constant: metres that were given; they win over a sensor's.
+        num_steps, processing_area: of `DepthPipeline.__call__`.
+        every: every how many images one is taken.
+        report: is told, in a sentence, of what cannot be shown.
+    """
+    source = "constant" if constant else "depth" if chosen.depth else "none"
+    settings = RecordedFrameSettings(source=source, constant=constant)
+    aligner = FrameAligner(AlignmentConfig())
+    static = read_static(reader, chosen)
+    for frame in recorded_frames(reader, chosen, settings, static=static):
+        if frame.index % every:
+            continue
+        try:
+            image = frame.rgb()
+        except ValueError as error:
+            report(f"image {frame.index}: {error}")
+            continue
+        height, width = image.shape[:2]
+        result = pipeline(
+            image,
+            intrinsics=frame.intrinsics(width, height) or camera(width, height),
+            alignment=None if source == "none" else _metres_of(frame, aligner),
+            num_steps=num_steps,
+            processing_area=processing_area,
+        )
+        yield frame_of_result(
+            result,
+            image,
+            index=frame.index,
+            stamp_ns=frame.time_ns,
+            sensor_depth=_sensor_depth(frame),
+        )
+    for gap in reader.gaps:
+        report(gap.describe())
+
+
+def _metres_of(
+    frame: RecordedFrame, aligner: FrameAligner
+) -> Callable[[Tensor, Callable[[], Anchors]], AlignedDepth]:
+    def align(relative: Tensor, own_anchors: Callable[[], Anchors]) -> AlignedDepth:
+        height, width = relative.shape
+        evidence = frame.evidence(height, width, own_anchors=own_anchors, device=relative.device)
+        return aligner.align(relative, evidence, frame.time_ns / 1e9)
+
+    return align
+
+
+def _sensor_depth(frame: RecordedFrame) -> np.ndarray | None:
+    try:
+        return None if frame.sensor is None else message_to_depth(frame.sensor)
+    except ValueError:  # The alignment's failure tells of it.
+        return None
+
+
+def _named(topics: Mapping[str, BagTopic], name: str, *types: str) -> list[str]:
+    """The node's topics of a name and one of some types, the shortest first."""
+    pattern = re.compile(_OF_NODE + re.escape(name))
+    found = [one for one in topics if pattern.fullmatch(one) and topics[one].msgtype in types]
+    return sorted(found, key=lambda one: (len(one), one))
