@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 
-from ppd_ros.diagnostics import FrameStatistics
+from ppd_core.frame_statistics import FrameStatistics
 from ppd_ros.worker import THREAD_PREFIX, Worker
 
 TAKES = ("subscription", "timer", "service", "client", "guard_condition", "waitable")

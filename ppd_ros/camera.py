@@ -11,13 +11,13 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from ppd_core.frame_statistics import AlignmentStatistics, FrameStatistics
+from ppd_core.health import CameraHealth, NodeHealth
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.batches import Job
 from ppd_ros.camera_topics import LIDAR, CameraTopics
-from ppd_ros.diagnostics import AlignmentStatistics, FrameStatistics
 from ppd_ros.estimate_once import EstimateOnce
 from ppd_ros.frames import FrameProcessor
-from ppd_ros.health import CameraHealth, NodeHealth
 from ppd_ros.metres import MakeAligner, Metres
 from ppd_ros.output_parameters import TopicSettings
 from ppd_ros.outputs import add_publishers

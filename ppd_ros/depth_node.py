@@ -17,13 +17,14 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from ppd_core.alignment.aligner import FrameAligner
+from ppd_core.health import CameraHealth, NodeHealth
 from ppd_core.threads import set_threads
 from ppd_core.weights import WeightsError
 from ppd_ros import parameters
 from ppd_ros.anchors import check_model
 from ppd_ros.batches import BatchProcessor, Job, Pipeline, check_effort
 from ppd_ros.camera import Camera, check_topics
-from ppd_ros.health import CameraHealth, HealthReporter, NodeHealth
+from ppd_ros.health import HealthReporter
 from ppd_ros.metres import MakeAligner
 from ppd_ros.model_loading import load_pipeline, process_age_s, ready_pipeline, told
 from ppd_ros.model_parameters import ModelSettings, model_settings

@@ -13,12 +13,13 @@ from torch import Tensor
 from ppd_core.alignment.aligner import Evidence, FrameAligner
 from ppd_core.alignment.anchors import Anchors
 from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.frame_statistics import AlignmentStatistics
 from ppd_core.pipeline import Aligner
+from ppd_core.throttle import Throttle
 from ppd_core.types import AlignedDepth, AlignmentError
 from ppd_ros.alignment_parameters import ON_FAILURE, AlignmentSettings
 from ppd_ros.anchors import Frame, Source, open_source
 from ppd_ros.camera_topics import CameraTopics
-from ppd_ros.diagnostics import AlignmentStatistics, Throttle
 from ppd_ros.views import View
 
 WARNING_PERIOD_S = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from ppd_ros.diagnostics import FrameStatistics
+from ppd_core.frame_statistics import FrameStatistics
 
 SILENCE_S = 5.0
 """After how long without an image the log says so."""

@@ -12,9 +12,9 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from ppd_core.throttle import Throttle
 from ppd_ros.calibration import intrinsics_to_info
 from ppd_ros.conversions import depth_to_image, depth_to_image_mm, rgb_to_image
-from ppd_ros.diagnostics import Throttle
 from ppd_ros.parameter_spec import ParameterSpec
 from ppd_ros.process import leave, run_node
 

@@ -14,9 +14,9 @@ from std_msgs.msg import Header
 
 from ppd_core.camera_info import info_for_image, intrinsics_from_info, rectified_info
 from ppd_core.geometry.rectify import Rectification, rectification
+from ppd_core.throttle import Throttle
 from ppd_core.types import Intrinsics
 from ppd_ros.camera_topics import CameraTopics
-from ppd_ros.diagnostics import Throttle
 
 CAMERA_INFO_GRACE_S = 1.0
 """How long a missing CameraInfo goes without a warning."""

@@ -114,6 +114,10 @@ class _FrameBuffer:
 
     def take(self, message: BagMessage) -> Iterator[RecordedFrame]:
         """Add one message; gives the frames that need not wait any longer."""
+        if is_set_back(message.log_ns, self._now_ns):
+            yield from self.release_all()
+            self._sensor.begin_round()
+            self._now_ns = message.log_ns
         self._now_ns = max(self._now_ns, message.log_ns)
         if message.topic == self._chosen.image:
             yield from self._take_image(message)
@@ -141,7 +145,8 @@ class _FrameBuffer:
             yield self._release()
 
     def _count(self, topic: str | None) -> int | None:
-        return 0 if topic is None else self._reader.topics[topic].count
+        known = None if topic is None else self._reader.topics.get(topic)
+        return 0 if known is None else known.count
 
     def _read(self, message: BagMessage) -> Any:
         """The message as an object; None, and counted, where it is none."""
@@ -157,6 +162,7 @@ class _FrameBuffer:
         if frame.image is not None:
             num_bytes = len(message.data)
             if is_set_back(frame.time_ns, self._last_image_ns):
+                frame = replace(frame, is_restart=True)
                 self._report.num_restarts += 1
                 yield from self.release_all()
                 self._sensor.begin_round()

@@ -149,7 +149,12 @@ def _pixel_step(message: Any) -> int:
 def _decoded(data: Any, mode: int) -> np.ndarray:
     array = np.frombuffer(data, np.uint8)
     # OpenCV refuses an empty buffer with an error of its own.
-    pixels = cv2.imdecode(array, mode) if len(array) else None
+    try:
+        # Without turning it: the calibration is of the pixels as the camera has them.
+        oriented = mode | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(array, oriented) if len(array) else None
+    except cv2.error as error:  # As of one that says it is far too large.
+        raise ValueError(f"a compressed image cannot be decoded: {error}") from error
     if pixels is None:
         raise ValueError("a compressed image cannot be decoded")
     return pixels

@@ -14,7 +14,9 @@ from ppd_core.alignment.aligner import SENSORS, Evidence
 from ppd_core.alignment.anchors import Anchors
 from ppd_core.alignment.config import SOURCES, AlignmentConfig
 from ppd_core.alignment.sensors import cloud_anchors, no_camera, sensor_image_anchors
-from ppd_core.bag.messages import message_to_depth, message_to_intrinsics, message_to_rgb
+from ppd_core.bag.messages import message_to_depth, message_to_rgb
+from ppd_core.camera_info import intrinsics_from_info
+from ppd_core.cloud_reading import xyz_of_cloud
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ class RecordedFrame:
         settings: that it was put together by.
         image: the message, as compressed as it was recorded; None where it is none.
         problem: why it is none; "" where it is one, be its content damaged: `rgb` tells that.
+        is_restart: time was set back before it, as of a recording that begins anew: what is known
+            of the frames before is to be forgotten.
         info: the calibration in force, or None.
         sensor: the sensor's message, or None where `source` reads none or none belongs to it.
         sensor_topic: where it is from.
@@ -92,6 +96,7 @@ class RecordedFrame:
     settings: RecordedFrameSettings
     image: Any = None
     problem: str = ""
+    is_restart: bool = False
     info: Any = None
     sensor: Any = None
     sensor_topic: str = ""
@@ -119,7 +124,22 @@ class RecordedFrame:
 
     def intrinsics(self, width: int, height: int) -> Intrinsics | None:
         """The camera behind its image, given the image's size; None where it is not known."""
-        return None if self.info is None else message_to_intrinsics(self.info, width, height)
+        if self.info is None:
+            return None
+        try:
+            return intrinsics_from_info(self.info, width, height)
+        except ValueError:
+            return None
+
+    def camera_problem(self, width: int, height: int) -> str:
+        """Why `intrinsics` is None, or ""."""
+        if self.info is None:
+            return "no CameraInfo was recorded for it"
+        try:
+            intrinsics_from_info(self.info, width, height)
+        except ValueError as error:
+            return f"its CameraInfo cannot be used: {error}"
+        return ""
 
     def evidence(
         self,
@@ -195,8 +215,6 @@ class RecordedFrame:
         Raises:
             AlignmentError: "unreadable".
         """
-        from ppd_ros.cloud_reading import xyz_of_cloud
-
         read = message_to_depth if self.settings.source == "depth" else xyz_of_cloud
         try:
             return read(self.sensor)

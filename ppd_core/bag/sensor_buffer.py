@@ -52,7 +52,7 @@ class SensorBuffer:
     """The newest messages of the sensor, and where frames were.
 
     Time may be set back, on each topic at another moment: what is of before is forgotten then.
-    `begin_round` says that the images did so.
+    `begin_round` says that the images did so, or the clock of the recording.
 
     Args:
         settings: of the frames.
@@ -68,6 +68,8 @@ class SensorBuffer:
         self.num_bytes = 0
         history_s = HISTORY_S + 2 * settings.max_wait_s + settings.max_slop_s
         self.tree = TransformTree(history_s)
+        # Of the last look-up in vain: the frame, and what tf had said until then.
+        self._failed = -1, -1
         # How often time was set back: on the images' topic, the sensor's and tf.
         self._image_round = self._sensor_round = self._tf_round = 0
 
@@ -119,7 +121,15 @@ class SensorBuffer:
         if self._settings.source != "lidar":
             return True
         kept = self.paired(frame)
-        return kept is None or not isinstance(self.pose(frame, kept), AlignmentError)
+        if kept is None:
+            return True
+        attempt = frame.index, self.tree.num_added
+        if attempt == self._failed:
+            return False
+        if isinstance(self.pose(frame, kept), AlignmentError):
+            self._failed = attempt
+            return False
+        return True
 
     def nearest(self, frame: RecordedFrame) -> Kept | None:
         """The message nearest to a frame in time, however far."""

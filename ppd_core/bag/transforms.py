@@ -93,6 +93,7 @@ class TransformTree:
         history_s: how long before the newest stamp of an edge its poses are kept, > 0.
 
     Attributes:
+        num_added: transforms that were taken.
         num_refused: transforms that are none: without a frame, of a frame to itself, with a
             rotation that is none or a value that is not finite.
     """
@@ -100,7 +101,7 @@ class TransformTree:
     def __init__(self, history_s: float = HISTORY_S) -> None:
         if not history_s > 0:
             raise ValueError(f"history_s must be > 0 s, got {history_s}")
-        self.num_refused = 0
+        self.num_added = self.num_refused = 0
         self._history_ns = round(history_s * 1e9)
         self._edges: dict[str, _Edge] = {}
 
@@ -130,6 +131,7 @@ class TransformTree:
         if not (parent and child and parent != child and is_rigid):
             self.num_refused += 1
             return
+        self.num_added += 1
         edge = self._edges.setdefault(child, _Edge(is_static))
         edge.add(stamp_ns, _Pose(parent, place, turned / length), self._history_ns)
 

@@ -51,9 +51,9 @@ def test_importing_the_package_imports_nothing_else(run_python):
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_worker_and_diagnostics_need_no_ros(run_python):
+def test_the_worker_needs_no_ros(run_python):
     code = (
-        "import sys, ppd_ros.worker, ppd_ros.diagnostics, ppd_ros.children\n"
+        "import sys, ppd_ros.worker, ppd_ros.children\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('rclpy', 'sensor_msgs')])"
     )
     done = run_python(code, ROOT)

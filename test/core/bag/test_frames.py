@@ -8,14 +8,18 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.alignment.anchors import Anchors
 from ppd_core.bag.frames import PairingReport, RecordedFrameSettings, recorded_frames
+from ppd_core.bag.reader import BagReader
 from ppd_core.bag.recording import BagMessage, BagTopic
 from ppd_core.bag.static import read_static
-from ppd_core.bag.topics import ChosenTopics
+from ppd_core.bag.topics import ChosenTopics, choose_topics
 from ppd_core.types import AlignmentError, Intrinsics
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
@@ -149,13 +153,13 @@ class Recording:
             raise ValueError(f"{message.topic}: a damaged message") from error
 
 
-def ran(entries, source="none", chosen=CHOSEN, *, is_prepared=False, **settings):
+def ran(entries, source="none", chosen=CHOSEN, *, is_prepared=False, **given_settings):
     """Frames, the report and after which message each frame came."""
     reader, report = Recording(entries), PairingReport()
     static = read_static(reader, chosen) if is_prepared else None
     reader.num_read = 0
     frames, came_after = [], []
-    made = RecordedFrameSettings(source=source, **settings)
+    made = RecordedFrameSettings(source=source, **given_settings)
     for frame in recorded_frames(reader, chosen, made, report=report, static=static):
         frames.append(frame)
         came_after.append(reader.num_read)
@@ -315,6 +319,24 @@ def test_a_recording_that_begins_anew_loses_no_frame_and_pairs_within_each_part(
     assert done.report.exact == 40 and done.report.num_restarts == 1
     seen = [float(evidence(frame).depth.max()) for frame in done.frames]
     assert seen == [2.0] * 20 + [3.0] * 20
+    assert [frame.index for frame in done.frames if frame.is_restart] == [20]
+
+
+def test_a_recorder_whose_clock_was_set_back_still_pairs():
+    entries = merged(stream(60, CHOSEN.image, image), stream(60, CHOSEN.depth, depth, late_ms=50))
+    entries = [
+        (log - 3_600_000 if index >= 60 else log, topic, message)
+        for index, (log, topic, message) in enumerate(entries)
+    ]
+    done = ran(entries, "depth", max_wait_s=0.3)
+    assert done.report.exact == 60
+    assert (
+        max(
+            after - 2 * frame.index
+            for frame, after in zip(done.frames, done.came_after, strict=True)
+        )
+        == 2
+    )
 
 
 def test_a_damaged_image_is_a_frame_with_a_problem():
@@ -353,6 +375,20 @@ def test_a_calibration_at_the_start_is_in_force_throughout_and_nothing_waits():
     done = ran(entries)
     assert done.came_after == [2, 3, 4, 5, 6, 7]
     assert [frame.intrinsics(WIDTH, HEIGHT).fx for frame in done.frames] == [100.0] * 6
+
+
+def test_a_calibration_of_half_the_image_is_brought_to_it_and_one_of_another_camera_is_none():
+    entries = [
+        at(-5, CHOSEN.camera_info, info(START_MS - 5)),
+        at(0, CHOSEN.image, image(START_MS)),
+    ]
+    (frame,) = ran(entries).frames
+    assert frame.intrinsics(2 * WIDTH, 2 * HEIGHT).fx == 200.0
+    assert frame.camera_problem(WIDTH, HEIGHT) == ""
+    assert frame.intrinsics(WIDTH, 3 * HEIGHT) is None
+    assert "proportions" in frame.camera_problem(WIDTH, 3 * HEIGHT)
+    (frame,) = ran(entries[1:]).frames
+    assert frame.camera_problem(WIDTH, HEIGHT) == "no CameraInfo was recorded for it"
 
 
 def test_frames_before_the_first_calibration_wait_for_it():
@@ -475,6 +511,28 @@ def test_a_fixed_frame_takes_out_what_the_camera_moved_between_scan_and_image():
     assert evidence(fixed).depth.numpy() == pytest.approx(2.01, abs=1e-5)
 
 
+def test_a_recording_on_disk_gives_the_same_frames(tmp_path):
+    entries = lidar_entries()
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        known = {}
+        for log_ms, topic, message in entries:
+            kind = message.__msgtype__
+            if topic not in known:
+                known[topic] = writer.add_connection(topic, kind, typestore=STORE)
+            writer.write(known[topic], log_ms * MS, STORE.serialize_cdr(message, kind))
+    wanted = RecordedFrameSettings(source="lidar", config=lidar_config())
+    with BagReader(tmp_path / "bag") as reader:
+        chosen = choose_topics(reader.topics, source="lidar")
+        static = read_static(reader, chosen)
+        frames = list(recorded_frames(reader, chosen, wanted, static=static))
+    assert (chosen.image, chosen.lidar) == (CHOSEN.image, CHOSEN.lidar)
+    made = ran(entries, "lidar", config=lidar_config()).frames
+    assert [frame.stamp_ns for frame in frames] == [frame.stamp_ns for frame in made]
+    for read, direct in zip(frames, made, strict=True):
+        assert (read.rgb() == direct.rgb()).all()
+        assert evidence(read).depth.equal(evidence(direct).depth)
+
+
 def test_a_cloud_without_a_transform_or_a_calibration_says_so():
     entries = lidar_entries()
     without_tf = [one for one in entries if one[1] != "/tf"]
@@ -494,6 +552,60 @@ def test_a_looped_recording_uses_the_transforms_of_each_round():
     assert done.report.num_no_transform == 0
     seen = [float(evidence(frame).depth.max()) for frame in done.frames[:5] + done.frames[30:35]]
     assert seen == pytest.approx([1, 0.9, 0.8, 0.7, 0.6] * 2, abs=1e-5)
+
+
+@given(
+    offsets_ms=st.lists(st.integers(-400, 400), min_size=1, max_size=25),
+    every_ms=st.sampled_from([10, 33, 100]),
+    lates=st.tuples(st.integers(0, 300), st.integers(0, 300)),
+)
+@settings(max_examples=60, deadline=None)
+def test_pairs_are_those_of_whoever_sees_the_whole_recording(offsets_ms, every_ms, lates):
+    """In whatever order messages come within the wait: by brute force over all of them."""
+    sensor_ms = [START_MS + 50 * index + off for index, off in enumerate(offsets_ms)]
+    sensors = [(ms + lates[0], CHOSEN.depth, depth(ms)) for ms in sorted(set(sensor_ms))]
+    images = stream(15, CHOSEN.image, image, every_ms=every_ms, late_ms=lates[1])
+    done = ran(merged(images, sensors), "depth", max_slop_s=0.04)
+    assert [frame.index for frame in done.frames] == list(range(15))
+    for frame in done.frames:
+        least = min(abs(ms * MS - frame.stamp_ns) for ms in sensor_ms) / 1e9
+        if least > 0.04:
+            assert frame.sensor is None and frame.failure.reason == "unpaired"
+        else:
+            assert abs(frame.sensor_offset_s) == least
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["image", "depth", "tf", "info", "damage"]),
+            st.integers(0, 100_000),
+            st.integers(-2_000, 2_000),
+        ),
+        max_size=40,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_a_recording_holds_every_image_comes_once_and_in_order(chaos):
+    log_ms, entries = 50_000, []
+    for kind, stamp_ms, step_ms in chaos:
+        log_ms += step_ms
+        entries.append(
+            {
+                "image": (log_ms, CHOSEN.image, image(stamp_ms)),
+                "depth": (log_ms, CHOSEN.depth, depth(stamp_ms)),
+                "tf": (log_ms, "/tf", transforms(stamp_ms, "world", "camera", (0, 0, 0))),
+                "info": (log_ms, CHOSEN.camera_info, info(stamp_ms)),
+                "damage": (log_ms, CHOSEN.image, b"\0\1\0\0damaged"),
+            }[kind]
+        )
+    logs = [log * MS for log, topic, _ in entries if topic == CHOSEN.image]
+    for source in ("depth", "lidar"):
+        frames = ran(entries, source).frames
+        assert [frame.log_ns for frame in frames] == logs
+        assert [frame.index for frame in frames] == list(range(len(logs)))
+        for frame in frames:
+            assert isinstance(evidence(frame), Anchors | AlignmentError)
 
 
 def test_memory_is_bounded_in_bytes():
