@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -220,7 +219,7 @@ def _show(
     watch = _Watch(settings, scene)
     try:
         with contextlib.closing(frames):
-            for frame in islice(frames, args.frames):
+            for frame in _first(frames, args.frames):
                 if sinks.is_closed_by_user:
                     break
                 _log(scene, frame, report)
@@ -233,6 +232,20 @@ def _show(
         _say("all is there; Ctrl-C ends")
         while not sinks.is_closed_by_user:
             time.sleep(_LOOK_S)
+
+
+def _first(frames: Frames, count: int | None) -> Frames:
+    """The first so many frames; of one that comes in parts, what comes before the next depth."""
+    indices: set[int] = set()
+    for frame in frames:
+        if frame.depth is not None:
+            indices.add(frame.index)
+        if count is not None and len(indices) > count:
+            return
+        yield frame
+        is_whole = frame.depth is not None and frame.image is not None
+        if is_whole and len(indices) == count:
+            return
 
 
 def _log(scene: Scene, frame: ViewFrame, report: Callable[[str], None]) -> None:

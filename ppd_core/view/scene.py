@@ -48,7 +48,7 @@ class Scene:
         max_points: how many points of a cloud are shown at most.
 
     Attributes:
-        frame_count: how many frames were logged.
+        frame_count: how many frames were logged, each in one part or more.
         logged_bytes: size of their images, depths and clouds.
     """
 
@@ -61,7 +61,7 @@ class Scene:
         self._parts = Parts()
         self._range: tuple[float, float] | None = None
         self._shown_camera: Intrinsics | None = None
-        self._last_failure = ""
+        self._last_index = -1
         self.frame_count = 0
         self.logged_bytes = 0
         recording.set_log_time_enabled(False)
@@ -87,10 +87,11 @@ class Scene:
         if frame.alignment is not None:
             self._log_alignment(frame.alignment)
         for name, value in frame.latencies_ms.items():
-            self._log_number(f"{at.LATENCY}/{name}", value)
+            self._log_number(f"{at.LATENCY}/{name.replace(' ', '_')}", value)
         for note in frame.notes:
             self._recording.log(at.LOG, self._rr.TextLog(note, level="INFO"))
-        self.frame_count += 1
+        self.frame_count += frame.index > self._last_index
+        self._last_index = max(self._last_index, frame.index)
         if parts != self._parts:
             self._parts = parts
             self._recording.send_blueprint(layout(parts))
