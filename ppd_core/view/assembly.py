@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any
 
@@ -90,9 +90,17 @@ class Assembler:
     Args:
         roles: of all messages that may come.
         world_frame: of `Places`.
+        read_image: reads a colour image, (H, W, 3) uint8 RGB; raises ValueError where it cannot.
     """
 
-    def __init__(self, roles: set[Role], *, world_frame: str = "") -> None:
+    def __init__(
+        self,
+        roles: set[Role],
+        *,
+        world_frame: str = "",
+        read_image: Callable[[Any], np.ndarray] = message_to_rgb,
+    ) -> None:
+        self._read_image = read_image
         self._is_lifting = Role.POINTS not in roles
         self._places = Places(world_frame)
         self._numbers: OrderedDict[int, int] = OrderedDict()
@@ -136,7 +144,7 @@ class Assembler:
     def _values(self, role: Role, message: Any, at_ns: int) -> dict[str, Any]:
         """What is new, by the fields of `ViewFrame`."""
         if role is Role.IMAGE:
-            image = message_to_rgb(message)
+            image = self._read_image(message)
             if self._is_lifting:
                 self._images[at_ns] = image
                 _shorten(self._images, _IMAGES)

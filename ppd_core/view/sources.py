@@ -31,11 +31,14 @@ def find_source(name: str) -> OpenSource:
     """The source of that name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or what it needs is not installed.
     """
     if name in _added:
         return _added[name]
     for found in entry_points(group=GROUP, name=name):
-        source: OpenSource = found.load()
+        try:
+            source: OpenSource = found.load()
+        except ImportError as error:
+            raise ValueError(f"the source {name} cannot be used here: {error}") from error
         return source
     raise ValueError(f"no installed package has a source {name!r}")
