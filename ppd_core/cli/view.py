@@ -220,18 +220,21 @@ def _show(
     try:
         with contextlib.closing(frames):
             for frame in _first(frames, args.frames):
-                if sinks.is_closed_by_user:
+                if sinks.is_left:
                     break
                 _log(scene, frame, report)
                 watch.look()
     except ValueError as error:  # the source has ended before its time
         report(str(error))
-    sinks.flush()
+    if not sinks.is_left:
+        sinks.flush()
     print(f"{scene.frame_count} frames shown", flush=True)
     if settings.has_viewer and settings.is_web:
         _say("all is there; Ctrl-C ends")
-        while not sinks.is_closed_by_user:
+        while not sinks.is_left:
             time.sleep(_LOOK_S)
+    if sinks.is_left and (why := sinks.why_left()):
+        report(why)
 
 
 def _first(frames: Frames, count: int | None) -> Frames:

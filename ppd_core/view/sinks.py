@@ -69,6 +69,8 @@ class SinkSettings:
             raise ValueError(f"memory must be like 1GiB, 500MB or 25%, got {self.memory!r}")
         if not self.has_viewer and self.save is None:
             raise ValueError("without a viewer there must be a file to save to, got none")
+        if self.has_viewer and not (self.is_web or has_display()):
+            raise ValueError("a window needs a display, got none; a page for the browser does not")
 
     @property
     def memory_bytes(self) -> int | None:
@@ -115,6 +117,8 @@ class Sinks:
     """
 
     def __init__(self, settings: SinkSettings) -> None:
+        # That a viewer is gone is told by us, in a sentence.
+        os.environ.setdefault("RUST_LOG", "warn,re_grpc_client=off,re_sdk=off")
         try:
             import rerun as rr
         except ImportError as error:
@@ -136,9 +140,14 @@ class Sinks:
         self.recording.set_sinks(*sinks)
 
     @property
-    def is_closed_by_user(self) -> bool:
-        """Whether somebody closed the window, so that nobody looks any more."""
+    def is_left(self) -> bool:
+        """Whether the viewer has ended, so that nobody looks any more."""
         return self._viewer is not None and self._viewer.has_ended
+
+    def why_left(self) -> str | None:
+        """What the viewer said last if it ended by an error; None if somebody closed it."""
+        assert self._viewer is not None
+        return self._viewer.failure()
 
     def flush(self, timeout_s: float = FLUSH_S) -> None:
         """Wait until all was sent and written, but not for ever."""
@@ -148,7 +157,7 @@ class Sinks:
 
     def close(self, timeout_s: float = FLUSH_S) -> None:
         """Send what is left and end; a window stays, a page does not."""
-        if not self.is_closed_by_user:
+        if not self.is_left:
             self.flush(timeout_s)
         self.recording.disconnect()
         if self._viewer is not None:
@@ -199,6 +208,10 @@ class _Viewer:
                 self._process.kill()
                 raise ValueError(f"the viewer did not start within {START_S:g} s")
             time.sleep(_LOOK_S)
+
+    def failure(self) -> str | None:
+        """The last error of a viewer that ended by itself."""
+        return f"the viewer ended: {self._last_words()}" if self._process.returncode else None
 
     def close(self) -> None:
         """End what only serves; leave a window to its user."""
