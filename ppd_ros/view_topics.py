@@ -51,7 +51,7 @@ class TopicViewer:
     Args:
         node: subscribes. Its parameter `image_transport` is "raw" or "compressed", as the depth
             node's.
-        world_frame: of `ppd_core.view.assembly.Places`.
+        world_frame: of `ppd_core.view.places.Places`.
 
     Attributes:
         frames: what is not shown yet.

@@ -117,6 +117,7 @@ def _estimated(args: argparse.Namespace, reader: BagReader, say: Say, report: Sa
         num_steps=num_steps,
         processing_area=processing_area,
         every=args.every,
+        world_frame=args.world_frame,
         report=report,
     )
 

@@ -15,8 +15,7 @@ from ppd_core.bag.messages import (
     message_to_rgb,
     stamp_ns,
 )
-from ppd_core.bag.transforms import TransformTree
-from ppd_core.types import AlignmentError, Intrinsics
+from ppd_core.types import Intrinsics
 from ppd_core.view.frame import ViewFrame
 from ppd_core.view.messages import (
     alignment_of_message,
@@ -24,11 +23,12 @@ from ppd_core.view.messages import (
     depth_of_message,
     health_of_message,
 )
+from ppd_core.view.places import Places
 
 _MAX_LATENCY_NS = 60 * 10**9
 """A message that arrives later was stamped by another clock."""
 _REMEMBERED = 200
-"""Stamps whose frame number is known, and places that are still looked for."""
+"""Stamps whose frame number is known."""
 _IMAGES = 20
 """Images that wait for their depth, which colours a cloud that nobody sends."""
 
@@ -45,43 +45,6 @@ class Role(Enum):
     DIAGNOSTICS = "diagnostics"
     TF = "tf"
     TF_STATIC = "tf_static"
-
-
-class Places:
-    """Where the camera was in the world.
-
-    Args:
-        world_frame: frame that is the world; "": the topmost above the camera's.
-    """
-
-    def __init__(self, world_frame: str = "") -> None:
-        self._world_frame = world_frame
-        self._tree = TransformTree()
-        self._parents: dict[str, str] = {}
-
-    def add(self, message: Any, *, is_static: bool) -> None:
-        """Take a TFMessage."""
-        self._tree.add_message(message, is_static=is_static)
-        for one in message.transforms:
-            self._parents[one.child_frame_id.lstrip("/")] = one.header.frame_id.lstrip("/")
-
-    def find(self, frame_id: str, at_ns: int) -> np.ndarray | None:
-        """(4, 4) float64 that takes points of a frame to the world's; None while not known."""
-        frame_id = frame_id.lstrip("/")
-        world = self._world_frame or self._top(frame_id)
-        if world == frame_id:
-            return None
-        try:
-            return self._tree.lookup(world, frame_id, at_ns)
-        except AlignmentError:
-            return None
-
-    def _top(self, frame_id: str) -> str:
-        for _ in range(len(self._parents)):  # a circle has no top
-            if frame_id not in self._parents:
-                break
-            frame_id = self._parents[frame_id]
-        return frame_id
 
 
 class Assembler:
@@ -107,7 +70,6 @@ class Assembler:
         self._count = 0
         self._info: Any = None
         self._images: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._placeless: OrderedDict[int, str] = OrderedDict()
         self._is_metric = True
 
     def take(self, role: Role, message: Any, arrived_ns: int | None = None) -> Iterator[ViewFrame]:
@@ -123,7 +85,7 @@ class Assembler:
         """
         if role in (Role.TF, Role.TF_STATIC):
             self._places.add(message, is_static=role is Role.TF_STATIC)
-            yield from self._placed()
+            yield from self._places.found()
             return
         if role is Role.INFO:
             self._info = message
@@ -137,9 +99,8 @@ class Assembler:
             values["latencies_ms"] = {f"{role.value} after stamp": (arrived_ns - at_ns) / 1e6}
         yield ViewFrame(self._number(at_ns), at_ns, is_lifted=self._is_lifting, **values)
         if role in (Role.DEPTH, Role.POINTS):
-            self._placeless[at_ns] = message.header.frame_id
-            _shorten(self._placeless, _REMEMBERED)
-            yield from self._placed()
+            self._places.want(self._number(at_ns), at_ns, message.header.frame_id)
+            yield from self._places.found()
 
     def _values(self, role: Role, message: Any, at_ns: int) -> dict[str, Any]:
         """What is new, by the fields of `ViewFrame`."""
@@ -189,14 +150,6 @@ class Assembler:
             self._count += 1
             _shorten(self._numbers, _REMEMBERED)
         return self._numbers[at_ns]
-
-    def _placed(self) -> Iterator[ViewFrame]:
-        """The places that have become known: tf may come after the image."""
-        for at_ns, frame_id in list(self._placeless.items()):
-            place = self._places.find(frame_id, at_ns)
-            if place is not None:
-                del self._placeless[at_ns]
-                yield ViewFrame(self._number(at_ns), at_ns, world_from_camera=place)
 
 
 def _shorten(kept: OrderedDict[int, Any], size: int) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ppd_core.alignment.aligner import FrameAligner
 from ppd_core.alignment.config import AlignmentConfig
@@ -22,6 +23,7 @@ from ppd_core.bag.topics import (
 )
 from ppd_core.view.assembly import Assembler, Role
 from ppd_core.view.frame import ViewFrame, frame_of_result
+from ppd_core.view.places import Places
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from ppd_core.alignment.anchors import Anchors
     from ppd_core.bag.reader import BagReader
-    from ppd_core.bag.recording import BagTopic
+    from ppd_core.bag.recording import BagMessage, BagTopic
     from ppd_core.pipeline import DepthPipeline
     from ppd_core.types import AlignedDepth, Alignment, Intrinsics
 
@@ -126,6 +128,7 @@ def estimated_frames(
     num_steps: int,
     processing_area: int,
     every: int,
+    world_frame: str,
     report: Callable[[str], None],
 ) -> Generator[ViewFrame, None, None]:
     """What the model makes of a recording's images, in metres where a sensor was recorded.
@@ -138,13 +141,18 @@ def estimated_frames(
         constant: metres that were given; they win over a sensor's.
         num_steps, processing_area: of `DepthPipeline.__call__`.
         every: every how many images one is taken.
+        world_frame: of `Places`.
         report: is told, in a sentence, of what cannot be shown.
     """
     source = "constant" if constant else "depth" if chosen.depth else "none"
     settings = RecordedFrameSettings(source=source, constant=constant)
     aligner = FrameAligner(AlignmentConfig())
+    places = Places(world_frame)
     static = read_static(reader, chosen)
-    for frame in recorded_frames(reader, chosen, settings, static=static):
+    for message in static.transforms:
+        places.add(message, is_static=True)
+    watched = cast("BagReader", _TfWatcher(reader, chosen, places))
+    for frame in recorded_frames(watched, chosen, settings, static=static):
         if frame.index % every:
             continue
         try:
@@ -167,8 +175,28 @@ def estimated_frames(
             stamp_ns=frame.time_ns,
             sensor_depth=_sensor_depth(frame),
         )
+        places.want(frame.index, frame.time_ns, frame.frame_id)
+        yield from places.found()
+    yield from places.found()
     for gap in reader.gaps:
         report(gap.describe())
+
+
+class _TfWatcher:
+    """A reader whose tf is looked at on its way; whoever reads by it need not ask for tf."""
+
+    def __init__(self, reader: BagReader, chosen: ChosenTopics, places: Places) -> None:
+        self.topics = reader.topics
+        self.deserialize = reader.deserialize
+        self._reader, self._tf, self._places = reader, frozenset(chosen.tf), places
+
+    def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
+        for message in self._reader.messages({*topics, *self._tf}):
+            if message.topic in self._tf:
+                with contextlib.suppress(ValueError):  # Without it the world is left out.
+                    self._places.add(self.deserialize(message), is_static=False)
+            if message.topic in topics:
+                yield message
 
 
 def _metres_of(

@@ -197,6 +197,8 @@ def test_a_recording_without_outputs_goes_through_the_model(record, view, capsys
     assert [depth.shape for depth in shown.depths(at.DEPTH)] == [(HEIGHT, WIDTH)] * COUNT
     assert len(shown.depths(at.SENSOR)) == COUNT
     assert shown.values(at.DEPTH, at.STAMP)[0] == STAMP_NS
+    translations = shown.values(at.CAMERA, "Transform3D:translation")
+    assert translations == [[[index, 2, 3]] for index in range(COUNT)]
     said = capsys.readouterr().err
     assert "through the model: /camera/image, in metres by /camera/depth_in" in said
     assert "is taken to see" not in said  # the calibration was recorded
