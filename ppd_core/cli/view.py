@@ -75,12 +75,6 @@ def add_parser(subparsers: Subparsers) -> None:
         help="of what goes through the model, every Nth frame (default: %(default)s)",
     )
     what.add_argument("--frames", type=int, metavar="N", help="end after so many frames")
-    what.add_argument(
-        "--world-frame",
-        default="",
-        metavar="FRAME",
-        help="of tf, that the cloud is shown in, too (default: the topmost above the camera)",
-    )
     model = parser.add_argument_group("model")
     add_model_options(model)
     # In the package and fast: who wants to look does not want to wait for 2 GB.
@@ -89,6 +83,21 @@ def add_parser(subparsers: Subparsers) -> None:
     camera = parser.add_argument_group("camera and scale")
     add_camera_options(camera)
     add_range_options(camera)
+    recording = parser.add_argument_group("a recording")
+    recording.add_argument("--image", metavar="TOPIC", help="default: the one colour camera")
+    recording.add_argument("--camera-info", metavar="TOPIC", help="default: beside the image")
+    recording.add_argument(
+        "--depth", metavar="TOPIC", help="depth registered to the image (default: by its name)"
+    )
+    recording.add_argument(
+        "--field", action="store_true", help="follow the sensor locally on surfaces, too"
+    )
+    recording.add_argument(
+        "--world-frame",
+        default="",
+        metavar="FRAME",
+        help="of tf, that the cloud is shown in, too (default: the topmost above the camera)",
+    )
     parser.add_argument(
         "--ros-args",
         nargs=argparse.REMAINDER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Generator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,9 @@ from ppd_core.cli.camera_options import alignment_of, camera_of
 from ppd_core.cli.model_options import effort, load_pipeline
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ppd_core.bag.reader import BagReader
+    from ppd_core.bag.topics import ChosenTopics
     from ppd_core.cli.camera_options import CameraOfSize
-    from ppd_core.depth_result import DepthResult
     from ppd_core.pipeline import DepthPipeline
     from ppd_core.types import Alignment, Intrinsics
     from ppd_core.view.frame import ViewFrame
@@ -70,15 +69,23 @@ def _photos(args: argparse.Namespace, say: Say, report: Say) -> Frames:
         report(problem)
     if not inputs:
         raise ValueError("no input found")
-    camera = _camera_of(args, say)
-    return photo_frames(inputs, _estimate(args, say), camera, every=args.every, report=report)
+    alignment = _alignment_of(args, say)
+    return photo_frames(
+        inputs,
+        _estimate(args, say),
+        _camera_of(args, say),
+        alignment=alignment,
+        every=args.every,
+        report=report,
+    )
 
 
 def _camera(args: argparse.Namespace, name: str, say: Say) -> Frames:
     from ppd_core.view.webcam import NewestImage, camera_frames
 
-    camera = NewestImage(name)
-    return camera_frames(camera, _estimate(args, say), _camera_of(args, say))
+    camera, alignment = NewestImage(name), _alignment_of(args, say)
+    estimate, intrinsics_of = _estimate(args, say), _camera_of(args, say)
+    return camera_frames(camera, estimate, intrinsics_of, alignment=alignment)
 
 
 def _recording(args: argparse.Namespace, path: Path, say: Say, report: Say) -> Frames:
@@ -86,36 +93,52 @@ def _recording(args: argparse.Namespace, path: Path, say: Say, report: Say) -> F
     from ppd_core.view.recording import recorded_outputs, recorded_roles
 
     reader = BagReader(path)
-    roles = recorded_roles(reader.topics)
+    chosen: ChosenTopics | ValueError
+    try:
+        chosen = _chosen(args, reader)
+    except ValueError as error:
+        if args.image or args.camera_info or args.depth:
+            raise
+        chosen = error
+    roles = recorded_roles(reader.topics, None if isinstance(chosen, ValueError) else chosen)
     if roles:
         say(f"shown as recorded: {', '.join(sorted(roles))}")
         frames = recorded_outputs(reader, roles, world_frame=args.world_frame, report=report)
+    elif isinstance(chosen, ValueError):
+        raise chosen
     else:
-        frames = _estimated(args, reader, say, report)
+        frames = _estimated(args, reader, chosen, say, report)
     return _closing(reader, frames)
 
 
-def _estimated(args: argparse.Namespace, reader: BagReader, say: Say, report: Say) -> Frames:
+def _chosen(args: argparse.Namespace, reader: BagReader) -> ChosenTopics:
     from ppd_core.bag.topics import choose_topics
-    from ppd_core.view.recording import estimated_frames
+
+    return choose_topics(
+        reader.topics, image=args.image, camera_info=args.camera_info, depth=args.depth
+    )
+
+
+def _estimated(
+    args: argparse.Namespace, reader: BagReader, chosen: ChosenTopics, say: Say, report: Say
+) -> Frames:
+    from ppd_core.alignment.config import AlignmentConfig
+    from ppd_core.bag.recorded_frame import RecordedFrameSettings
+    from ppd_core.view.recording import estimated_frames, source_of
 
     constant = alignment_of(args)
-    chosen = choose_topics(reader.topics)
-    if constant is None and chosen.depth is not None:
-        say(f"through the model: {chosen.image}, in metres by {chosen.depth}")
-    else:
-        say(f"through the model: {chosen.image}")
-        _say_unit(constant, say)
     pipeline = _pipeline(args, say)
-    num_steps, processing_area = effort(args, pipeline.config)
+    source = source_of(chosen, constant, pipeline.config)
+    sensor = {"depth": f" by {chosen.depth}", "lidar": f" by {chosen.lidar}"}.get(source, "")
+    unit = "relative depth" if source == "none" else f"in metres{sensor}"
+    say(f"through the model: {chosen.image}, {unit}")
+    config = AlignmentConfig(has_field=args.field)
     return estimated_frames(
         reader,
         chosen,
-        pipeline,
+        RecordedFrameSettings(source=source, constant=constant, config=config),
+        _settled(args, pipeline),
         _camera_of(args, say),
-        constant=constant,
-        num_steps=num_steps,
-        processing_area=processing_area,
         every=args.every,
         world_frame=args.world_frame,
         report=report,
@@ -147,21 +170,12 @@ def _camera_of(args: argparse.Namespace, say: Say) -> CameraOfSize:
 
 
 def _estimate(args: argparse.Namespace, say: Say) -> Estimate:
-    alignment = alignment_of(args)
-    pipeline = _pipeline(args, say)
-    _say_unit(alignment, say)
+    return _settled(args, _pipeline(args, say))
+
+
+def _settled(args: argparse.Namespace, pipeline: DepthPipeline) -> Estimate:
     num_steps, processing_area = effort(args, pipeline.config)
-
-    def estimate(image: np.ndarray, *, intrinsics: Intrinsics | None) -> DepthResult:
-        return pipeline(
-            image,
-            intrinsics=intrinsics,
-            alignment=alignment,
-            num_steps=num_steps,
-            processing_area=processing_area,
-        )
-
-    return estimate
+    return partial(pipeline, num_steps=num_steps, processing_area=processing_area)
 
 
 def _pipeline(args: argparse.Namespace, say: Say) -> DepthPipeline:
@@ -171,6 +185,8 @@ def _pipeline(args: argparse.Namespace, say: Say) -> DepthPipeline:
     return pipeline
 
 
-def _say_unit(alignment: Alignment | None, say: Say) -> None:
+def _alignment_of(args: argparse.Namespace, say: Say) -> Alignment | None:
+    alignment = alignment_of(args)
     if alignment is None:
         say("depth is relative, without a unit; --near and --far make metres of it")
+    return alignment

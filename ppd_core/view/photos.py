@@ -13,13 +13,20 @@ if TYPE_CHECKING:
 
     from ppd_core.cli.inputs import Input
     from ppd_core.depth_result import DepthResult
-    from ppd_core.types import Intrinsics
+    from ppd_core.frame import Aligner
+    from ppd_core.types import Alignment, Intrinsics
 
 
 class Estimate(Protocol):
-    """The pipeline, with all settled but the image."""
+    """The pipeline, with all settled but the image and what ties it to metres."""
 
-    def __call__(self, image: np.ndarray, *, intrinsics: Intrinsics | None) -> DepthResult:
+    def __call__(
+        self,
+        image: np.ndarray,
+        *,
+        intrinsics: Intrinsics | None,
+        alignment: Alignment | Aligner | None,
+    ) -> DepthResult:
         """See `DepthPipeline.__call__`."""
 
 
@@ -28,6 +35,7 @@ def photo_frames(
     estimate: Estimate,
     camera: Callable[[int, int], Intrinsics],
     *,
+    alignment: Alignment | None,
     every: int,
     report: Callable[[str], None],
 ) -> Generator[ViewFrame, None, None]:
@@ -39,6 +47,7 @@ def photo_frames(
         inputs: files, in this order.
         estimate: makes depth of an image.
         camera: gives the intrinsics of an image by its width and height.
+        alignment: metres that were given, or None.
         every: of a video, every how many frames one is taken.
         report: is told, in a sentence, of a file that cannot be shown; the others are.
     """
@@ -49,7 +58,7 @@ def photo_frames(
             for image, stamp_ns in _images(one, every):
                 intrinsics = camera(image.shape[1], image.shape[0])
                 yield frame_of_result(
-                    estimate(image, intrinsics=intrinsics),
+                    estimate(image, intrinsics=intrinsics, alignment=alignment),
                     image,
                     index=next(numbers),
                     stamp_ns=stamp_ns if len(inputs) == 1 else None,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ppd_core.alignment.aligner import FrameAligner
-from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.bag.frames import RecordedFrame, RecordedFrameSettings, recorded_frames
 from ppd_core.bag.messages import message_to_depth
 from ppd_core.bag.static import read_static
@@ -19,7 +19,6 @@ from ppd_core.bag.topics import (
     IMAGE,
     TF_TYPES,
     ChosenTopics,
-    choose_topics,
 )
 from ppd_core.view.assembly import Assembler, Role
 from ppd_core.view.frame import ViewFrame, frame_of_result
@@ -32,8 +31,9 @@ if TYPE_CHECKING:
     from ppd_core.alignment.anchors import Anchors
     from ppd_core.bag.reader import BagReader
     from ppd_core.bag.recording import BagMessage, BagTopic
-    from ppd_core.pipeline import DepthPipeline
+    from ppd_core.config import PipelineConfig
     from ppd_core.types import AlignedDepth, Alignment, Intrinsics
+    from ppd_core.view.photos import Estimate
 
 _SUFFIXES = (".mcap", ".db3", ".bag", ".active", ".zstd", ".zst")
 _ALIGNMENT = "ppd_ros/msg/Alignment"
@@ -54,14 +54,19 @@ def is_recording(path: Path) -> bool:
     return path.suffix in _SUFFIXES or path.name == "metadata.yaml"
 
 
-def recorded_roles(topics: Mapping[str, BagTopic]) -> dict[str, Role]:
-    """Topic -> what it is, for a recording of the node's outputs; empty where it has none."""
+def recorded_roles(topics: Mapping[str, BagTopic], chosen: ChosenTopics | None) -> dict[str, Role]:
+    """Topic -> what it is, for a recording of the node's outputs; empty where it has none.
+
+    Args:
+        topics: of the recording.
+        chosen: what the outputs were made of, as far as it is known.
+    """
     depths = [name for one in _DEPTHS for name in _named(topics, one, IMAGE, COMPRESSED)]
     roles = dict.fromkeys(depths[:1], Role.DEPTH)
     roles |= dict.fromkeys(_named(topics, "points", CLOUD)[:1], Role.POINTS)
     if not roles:
         return {}
-    roles = {**_camera_roles(topics), **roles}
+    roles = {**_camera_roles(topics, chosen), **roles}
     roles |= dict.fromkeys(_named(topics, "depth/camera_info", _CAMERA_INFO)[:1], Role.INFO)
     for name, topic in topics.items():
         if topic.msgtype == _ALIGNMENT:
@@ -73,11 +78,9 @@ def recorded_roles(topics: Mapping[str, BagTopic]) -> dict[str, Role]:
     return roles
 
 
-def _camera_roles(topics: Mapping[str, BagTopic]) -> dict[str, Role]:
+def _camera_roles(topics: Mapping[str, BagTopic], chosen: ChosenTopics | None) -> dict[str, Role]:
     """What the outputs were made of."""
-    try:
-        chosen = choose_topics(topics)
-    except ValueError:  # No image, or several: the outputs are there all the same.
+    if chosen is None:
         return dict.fromkeys(_named(topics, "rgb/image", IMAGE)[:1], Role.IMAGE)
     roles = {chosen.image: Role.IMAGE}
     for name, role in ((chosen.depth, Role.SENSOR), (chosen.camera_info, Role.INFO)):
@@ -118,15 +121,25 @@ def recorded_outputs(
         report(gap.describe())
 
 
+def source_of(chosen: ChosenTopics, constant: Alignment | None, config: PipelineConfig) -> str:
+    """What ties depth to metres: what was given, else the best that was recorded."""
+    if constant is not None:
+        return "constant"
+    if chosen.depth is not None:
+        return "depth"
+    if chosen.lidar is not None and chosen.camera_info is not None:
+        return "lidar"
+    has_metres = config.prompt is not None and config.prompt.kind == "moge2"
+    return "moge2" if has_metres else "none"
+
+
 def estimated_frames(
     reader: BagReader,
     chosen: ChosenTopics,
-    pipeline: DepthPipeline,
+    settings: RecordedFrameSettings,
+    estimate: Estimate,
     camera: Callable[[int, int], Intrinsics],
     *,
-    constant: Alignment | None,
-    num_steps: int,
-    processing_area: int,
     every: int,
     world_frame: str,
     report: Callable[[str], None],
@@ -136,17 +149,14 @@ def estimated_frames(
     Args:
         reader: open.
         chosen: its topics.
-        pipeline: the model.
+        settings: what ties depth to metres.
+        estimate: the model; takes what ties a frame to metres as `alignment`.
         camera: gives the intrinsics of an image that has no calibration.
-        constant: metres that were given; they win over a sensor's.
-        num_steps, processing_area: of `DepthPipeline.__call__`.
         every: every how many images one is taken.
         world_frame: of `Places`.
         report: is told, in a sentence, of what cannot be shown.
     """
-    source = "constant" if constant else "depth" if chosen.depth else "none"
-    settings = RecordedFrameSettings(source=source, constant=constant)
-    aligner = FrameAligner(AlignmentConfig())
+    aligner = FrameAligner(settings.config)
     places = Places(world_frame)
     static = read_static(reader, chosen)
     for message in static.transforms:
@@ -161,15 +171,12 @@ def estimated_frames(
             report(f"image {frame.index}: {error}")
             continue
         height, width = image.shape[:2]
-        result = pipeline(
-            image,
-            intrinsics=frame.intrinsics(width, height) or camera(width, height),
-            alignment=None if source == "none" else _metres_of(frame, aligner),
-            num_steps=num_steps,
-            processing_area=processing_area,
-        )
+        intrinsics = frame.intrinsics(width, height) or camera(width, height)
+        metres = None
+        if settings.source != "none":
+            metres = partial(_align, frame, aligner, intrinsics)
         yield frame_of_result(
-            result,
+            estimate(image, intrinsics=intrinsics, alignment=metres),
             image,
             index=frame.index,
             stamp_ns=frame.time_ns,
@@ -199,20 +206,24 @@ class _TfWatcher:
                 yield message
 
 
-def _metres_of(
-    frame: RecordedFrame, aligner: FrameAligner
-) -> Callable[[Tensor, Callable[[], Anchors]], AlignedDepth]:
-    def align(relative: Tensor, own_anchors: Callable[[], Anchors]) -> AlignedDepth:
-        height, width = relative.shape
-        evidence = frame.evidence(height, width, own_anchors=own_anchors, device=relative.device)
-        return aligner.align(relative, evidence, frame.time_ns / 1e9)
-
-    return align
+def _align(
+    frame: RecordedFrame,
+    aligner: FrameAligner,
+    intrinsics: Intrinsics,
+    relative: Tensor,
+    own_anchors: Callable[[], Anchors],
+) -> AlignedDepth:
+    height, width = relative.shape
+    evidence = frame.evidence(
+        height, width, intrinsics=intrinsics, own_anchors=own_anchors, device=relative.device
+    )
+    return aligner.align(relative, evidence, frame.time_ns / 1e9)
 
 
 def _sensor_depth(frame: RecordedFrame) -> np.ndarray | None:
     try:
-        return None if frame.sensor is None else message_to_depth(frame.sensor)
+        is_image = frame.settings.source == "depth" and frame.sensor is not None
+        return message_to_depth(frame.sensor) if is_image else None
     except ValueError:  # The alignment's failure tells of it.
         return None
 

@@ -14,7 +14,7 @@ from ppd_core.view.frame import ViewFrame, frame_of_result
 if TYPE_CHECKING:
     import numpy as np
 
-    from ppd_core.types import Intrinsics
+    from ppd_core.types import Alignment, Intrinsics
     from ppd_core.view.photos import Estimate
 
 _JOIN_S = 5.0
@@ -114,8 +114,16 @@ def camera_frames(
     camera: NewestImage,
     estimate: Estimate,
     intrinsics_of: Callable[[int, int], Intrinsics],
+    *,
+    alignment: Alignment | None,
 ) -> Generator[ViewFrame, None, None]:
     """What the model makes of a camera's newest image, again and again; closes it at the end.
+
+    Args:
+        camera: open.
+        estimate: makes depth of an image.
+        intrinsics_of: gives the intrinsics of an image by its width and height.
+        alignment: metres that were given, or None.
 
     Raises:
         ValueError: the camera has stopped.
@@ -124,7 +132,7 @@ def camera_frames(
         for index in count():
             image, stamp_ns = camera.take()
             intrinsics = intrinsics_of(image.shape[1], image.shape[0])
-            result = estimate(image, intrinsics=intrinsics)
+            result = estimate(image, intrinsics=intrinsics, alignment=alignment)
             frame = frame_of_result(result, image, index=index, stamp_ns=stamp_ns)
             age_ms = (time.time_ns() - stamp_ns) / 1e6
             yield replace(frame, latencies_ms={**frame.latencies_ms, "image to depth": age_ms})
