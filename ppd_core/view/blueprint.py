@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import rerun.blueprint as rrb
 
@@ -30,13 +32,17 @@ FIT = ("scale", "shift")
 QUALITY = ("inlier_ratio", "rmse_m")
 
 
+_BACKGROUND = (20, 22, 26)
+
+
 @dataclass(frozen=True)
 class Parts:
     """What there is to show; it grows as frames come.
 
     Args:
         has_image, has_depth, has_sensor, has_cloud: of the camera.
-        has_world: the camera's place in the world is known.
+        place: rows of the (4, 4) that takes points of the camera to the world, when the first was
+            known; empty before.
         has_fit: metres are measured, well or badly.
         has_latency: how long something took.
         is_metric: depth is in metres.
@@ -48,7 +54,7 @@ class Parts:
     has_depth: bool = False
     has_sensor: bool = False
     has_cloud: bool = False
-    has_world: bool = False
+    place: tuple[tuple[float, ...], ...] = ()
     has_fit: bool = False
     has_latency: bool = False
     is_metric: bool = True
@@ -89,8 +95,8 @@ def _above(parts: Parts) -> rrb.Container:
     if parts.has_sensor:
         images.append(rrb.Spatial2DView(origin=SENSOR, name="Sensor depth (metres)"))
     clouds = [_cloud_view(parts)] if parts.has_cloud else []
-    if parts.has_world:
-        clouds.append(_world_view())
+    if parts.place:
+        clouds.append(_world_view(parts))
     columns: list[rrb.Container] = [rrb.Vertical(*images)] if images else []
     if clouds:
         columns.append(rrb.Tabs(*clouds))
@@ -99,34 +105,54 @@ def _above(parts: Parts) -> rrb.Container:
 
 
 def _cloud_view(parts: Parts) -> rrb.Spatial3DView:
-    """The cloud as the camera has it, seen from behind it, to the left and above."""
+    """The cloud as the camera has it."""
     import rerun.blueprint as rrb
 
-    far = parts.distance
+    position, target = _eye(parts.distance)
     return rrb.Spatial3DView(
         origin=CAMERA,
         contents=[CAMERA, PINHOLE, CLOUD],
         name="Cloud (camera frame)" if parts.is_metric else "Cloud (no unit)",
-        background=[20, 22, 26],
+        background=_BACKGROUND,
         line_grid=False,
         eye_controls=rrb.EyeControls3D(
             kind=rrb.Eye3DKind.Orbital,
-            position=(-0.5 * far, -0.6 * far, -0.7 * far),
-            look_target=(-0.05 * far, -0.12 * far, far),
+            position=position,
+            look_target=target,
             eye_up=(0.0, -1.0, 0.0),
         ),
     )
 
 
-def _world_view() -> rrb.Spatial3DView:
+def _world_view(parts: Parts) -> rrb.Spatial3DView:
+    """The cloud where the camera was, seen at first from the same side."""
     import rerun.blueprint as rrb
 
+    place = np.array(parts.place)
+    position, target = (
+        place[:3, :3] @ point + place[:3, 3] for point in np.array(_eye(parts.distance))
+    )
     return rrb.Spatial3DView(
         origin="world",
         contents=["world", CAMERA, PINHOLE, CLOUD],
         name="Cloud (world)",
-        background=[20, 22, 26],
+        background=_BACKGROUND,
+        eye_controls=rrb.EyeControls3D(
+            kind=rrb.Eye3DKind.Orbital,
+            position=position,
+            look_target=target,
+            eye_up=(0.0, 0.0, 1.0),
+        ),
     )
+
+
+def _eye(distance: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """From where to where to look at a cloud, in the camera's frame.
+
+    From behind the camera, to the left and above: what hangs between surfaces then shows.
+    """
+    far = distance
+    return (-0.5 * far, -0.6 * far, -0.7 * far), (-0.05 * far, -0.12 * far, far)
 
 
 def _below(parts: Parts) -> list[rrb.View | rrb.Container]:

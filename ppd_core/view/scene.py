@@ -123,7 +123,7 @@ class Scene:
             has_depth=parts.has_depth or frame.depth is not None,
             has_sensor=parts.has_sensor or frame.sensor_depth is not None,
             has_cloud=parts.has_cloud or has_cloud,
-            has_world=parts.has_world or frame.world_from_camera is not None,
+            place=parts.place or _rows(frame.world_from_camera),
             has_fit=parts.has_fit or alignment.state in ("fitted", "tied", "held", "lost"),
             has_latency=parts.has_latency or bool(frame.latencies_ms),
             is_metric=frame.is_metric if frame.depth is not None else parts.is_metric,
@@ -221,3 +221,7 @@ def _distance(frame: ViewFrame) -> float | None:
         return None
     median = float(np.median(z)) + (0.0 if frame.is_metric else RELATIVE_CLOUD_OFFSET)
     return median if median > 0 else None
+
+
+def _rows(matrix: np.ndarray | None) -> tuple[tuple[float, ...], ...]:
+    return () if matrix is None else tuple(map(tuple, matrix.tolist()))
