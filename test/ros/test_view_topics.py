@@ -255,3 +255,10 @@ def test_every_role_but_tf_has_a_topic():
 
     roles = {role for _, role in TOPICS.values()}
     assert roles | {Role.TF, Role.TF_STATIC, Role.ALIGNMENT} == set(Role)
+
+
+def test_the_page_on_it_names_the_topics():
+    from ppd_ros.view_topics import TOPICS
+
+    page = (ROOT / "docs" / "view.md").read_text(encoding="utf-8")
+    assert {name for name in TOPICS if f"`{name}`" not in page} == set()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 
 from ppd_core import DepthPipeline
 from ppd_core.cli import main
+from ppd_core.cli.view import MAX_POINTS
 from ppd_core.cli.view_sources import FOV_DEG
 from ppd_core.types import Intrinsics
 from ppd_core.view import blueprint as at
@@ -347,6 +349,18 @@ def test_a_viewer_that_cannot_start_says_why(tmp_path: Path) -> None:
 )
 def test_memory_is_read_as_rerun_reads_it(text: str, expected: int | None) -> None:
     assert sinks.SinkSettings(is_web=True, memory=text).memory_bytes == expected
+
+
+def test_the_page_on_it_knows_the_options_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", "--help"]) == 0
+    known = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
+    page = (ROOT / "docs" / "view.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?<!-)--[a-z][a-z-]+", page)) <= known
+    settings = sinks.SinkSettings(is_web=True)
+    for told in (f"`--port` ({settings.port})", f"({MAX_POINTS:,} by default)"):
+        assert told in page
+    assert f"{FOV_DEG:g} degrees from side to side" in page
+    assert settings.memory == "1GiB" and "keeps 1 GiB, or what `--memory` says" in page
 
 
 def test_help_needs_no_viewer_and_tells_of_the_sources() -> None:
