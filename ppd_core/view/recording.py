@@ -39,7 +39,7 @@ _SUFFIXES = (".mcap", ".db3", ".bag", ".active", ".zstd", ".zst")
 _ALIGNMENT = "ppd_ros/msg/Alignment"
 _DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-_OF_NODE = r"(^|.*/)ppd/(.*/)?"
+_OF_NODE = r"(?:^|.*/)ppd/(?:.*/)?"
 """Before the names of the node's outputs: a namespace, and the camera's, of several."""
 _DEPTHS = ("depth/image", "depth/image_raw", "depth/image_raw/compressedDepth")
 """Best first."""
@@ -230,6 +230,12 @@ def _sensor_depth(frame: RecordedFrame) -> np.ndarray | None:
 
 def _named(topics: Mapping[str, BagTopic], name: str, *types: str) -> list[str]:
     """The node's topics of a name and one of some types, the shortest first."""
-    pattern = re.compile(_OF_NODE + re.escape(name))
+    # `ppd bag` may be told another name than ppd; its alignments tell which.
+    told = [
+        re.escape(one.removesuffix("alignment"))
+        for one, topic in topics.items()
+        if topic.msgtype == _ALIGNMENT and one.endswith("/alignment")
+    ]
+    pattern = re.compile(f"(?:{'|'.join([_OF_NODE, *told])}){re.escape(name)}")
     found = [one for one in topics if pattern.fullmatch(one) and topics[one].msgtype in types]
     return sorted(found, key=lambda one: (len(one), one))

@@ -226,8 +226,10 @@ class _Viewer:
     def _last_words(self) -> str:
         self._said.seek(0)
         lines = _COLORS.sub("", self._said.read().decode(errors="replace")).splitlines()
-        errors = [line for line in lines if "error" in line.lower()] or lines
-        return errors[-1].strip() if errors else f"exit status {self._process.returncode}"
+        for sign in ("panicked at", "error"):
+            if errors := [line for line in lines if sign in line.lower()]:
+                return errors[-1].strip()
+        return lines[-1].strip() if lines else f"exit status {self._process.returncode}"
 
 
 def _program() -> str:

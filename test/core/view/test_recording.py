@@ -146,6 +146,29 @@ def test_recorded_outputs_are_shown_as_recorded_and_no_model_is_loaded(
     assert told.out == "3 frames shown\n"
 
 
+@pytest.mark.parametrize("prefix", ["/ppd", "/robot1/ppd", "/ppd/left", "/mine"])
+def test_outputs_are_known_by_any_namespace(prefix):
+    from ppd_core.bag.recording import BagTopic
+    from ppd_core.bag.topics import ChosenTopics
+    from ppd_core.view.assembly import Role
+    from ppd_core.view.recording import recorded_roles
+
+    kinds = {
+        f"{prefix}/depth/image": ("sensor_msgs/msg/Image", Role.DEPTH),
+        f"{prefix}/depth/camera_info": ("sensor_msgs/msg/CameraInfo", Role.INFO),
+        f"{prefix}/points": ("sensor_msgs/msg/PointCloud2", Role.POINTS),
+        f"{prefix}/alignment": ("ppd_ros/msg/Alignment", Role.ALIGNMENT),
+        "/camera/image": ("sensor_msgs/msg/Image", Role.IMAGE),
+        "/tf": ("tf2_msgs/msg/TFMessage", Role.TF),
+        "/tf_static": ("tf2_msgs/msg/TFMessage", Role.TF_STATIC),
+    }
+    topics = {name: BagTopic(name, kind) for name, (kind, _) in kinds.items()}
+    topics["/lidar/points"] = BagTopic("/lidar/points", "sensor_msgs/msg/PointCloud2")
+    # As `choose_topics` would have it of the last: depth that it does not know for the node's.
+    chosen = ChosenTopics("/camera/image", depth=f"{prefix}/depth/image")
+    assert recorded_roles(topics, chosen) == {name: role for name, (_, role) in kinds.items()}
+
+
 def test_the_recorded_cloud_is_the_one_that_is_shown(record, view, camera):
     _, shown = view(record())
     clouds = shown.values(at.CLOUD, "Points3D:positions")
