@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from ppd_core.depth_result import DepthResult
 
-STATES = (*ALIGNMENT_STATES, "lost", "none")
+STATES = (*ALIGNMENT_STATES, "lost", "none", "waiting")
 """What a frame's metres may be: of `ALIGNMENT_STATES`; "lost" where nothing ties the frame to
-metres, "none" where nothing is meant to."""
+metres, "none" where nothing is meant to, "waiting" before a node's first frame."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ _STATE_COLORS = {
     "held": (255, 167, 38),
     "lost": (239, 83, 80),
     "none": (97, 97, 97),
+    "waiting": (158, 158, 158),
 }
 _SERIES = {
     "scale": ("scale", (66, 165, 245)),
