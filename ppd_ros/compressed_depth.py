@@ -16,7 +16,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from ppd_ros.compressed_images import load_picture
+from ppd_core.picture_reading import load_picture
 from ppd_ros.conversions import depth_to_image_mm
 
 FORMAT = "16UC1; compressedDepth png"

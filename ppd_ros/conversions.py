@@ -1,7 +1,7 @@
 """Message <-> array; with its siblings, all that knows encodings and fields.
 
-Its siblings: `image_reading` and `image_backends`, `calibration`; and of the core, for they need
-no ROS, `camera_info`, `cloud_reading` and `message_values`.
+Its sibling: `calibration`; and of the core, for they need no ROS, `image_reading`,
+`image_backends`, `picture_reading`, `camera_info`, `cloud_reading` and `message_values`.
 
 Nothing here computes depth. An array that comes out of a message may share its memory; a message
 that went in is never changed.
@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from ppd_core.geometry.cloud import pack_xyzrgb
+from ppd_core.image_reading import pixel_bytes
 from ppd_core.message_values import (
     POINT_OFFSETS,
     POINT_STEP,
@@ -29,7 +30,6 @@ from ppd_core.message_values import (
 )
 from ppd_core.transfer import to_host
 from ppd_core.types import Alignment, AlignmentError
-from ppd_ros.image_reading import pixel_bytes
 
 DEPTH_ENCODINGS = {"32FC1": 4, "16UC1": 2}
 """Encoding of a depth image that can be read -> bytes a pixel."""

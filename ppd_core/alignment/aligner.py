@@ -87,12 +87,11 @@ class FrameAligner:
         keyframe = None if self._keyframe is None else self._keyframe.state()
         return {"tracker": self._tracker.state(), "keyframe": keyframe}
 
-    def restore(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Remember what another aligner did, in place of what is remembered here.
 
         Args:
             state: from `state` of an aligner with the same config, be it through JSON.
-            device: of the frames to come.
 
         Raises:
             ValueError: it is no such state; then nothing has changed.
@@ -101,7 +100,7 @@ class FrameAligner:
         try:
             tracker.restore(state["tracker"])
             kept = state["keyframe"]
-            keyframe = None if kept is None else Keyframe.from_state(kept, device)
+            keyframe = None if kept is None else Keyframe.from_state(kept)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"an aligner's state must be what its `state` gave: {error}"

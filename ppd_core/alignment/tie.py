@@ -68,8 +68,8 @@ class Keyframe:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], device: torch.device | str) -> Keyframe:
-        """The inverse of `state`, with its tensor on a device.
+    def from_state(cls, state: Mapping[str, Any]) -> Keyframe:
+        """The inverse of `state`; on the CPU until it is compared with a frame elsewhere.
 
         Raises:
             KeyError, ValueError: it is no such state.
@@ -77,7 +77,7 @@ class Keyframe:
         alignment = alignment_from_json(state["alignment"])
         if alignment is None:
             raise ValueError("a keyframe must have an alignment, got none")
-        relative_depth = tensor_from_json(state["relative_depth"], device)
+        relative_depth = tensor_from_json(state["relative_depth"])
         size = tuple(int(side) for side in state["size"])
         return cls(size, relative_depth, alignment, float(state["stamp_s"]))
 
@@ -116,7 +116,8 @@ class Keyframe:
             min_inlier_ratio=_MIN_INLIERS,
         )
         here = _thinned(relative_depth)
-        log_depth = self.alignment.scale * self.relative_depth + self.alignment.shift
+        kept = self.relative_depth.to(here.device)
+        log_depth = self.alignment.scale * kept + self.alignment.shift
         weight = torch.ones_like(here)
         there = fit_affine(here, log_depth.expm1(), weight, strict).alignment("tie", strict)
         back = fit_affine(log_depth, (here + _LIFT).expm1(), weight, strict)

@@ -23,10 +23,16 @@ def types_of(msgtype: str, definition: str, form: str) -> dict[str, Any]:
         else:
             types.update(get_types_from_msg(definition, msgtype))
     except (TypesysError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"the definition of {msgtype} cannot be read: {error}") from error
+        raise ValueError(_unreadable(msgtype, error)) from error
     if msgtype not in types:
         raise ValueError(f"the definition of {msgtype} tells of {', '.join(types) or 'nothing'}")
     return types
+
+
+def _unreadable(msgtype: str, error: Exception) -> str:
+    """One line: the parser's own words go on with the text from there on."""
+    begin = (str(error).splitlines() or [""])[0]
+    return f"the definition of {msgtype} cannot be read: {begin[:200]}"
 
 
 def _idl_parts(definition: str) -> list[str]:
@@ -57,7 +63,7 @@ def store_of(msgtype: str, definition: str, form: str) -> Any:
         store.register(types_of(msgtype, definition, form))
         store.get_msgdef(msgtype)
     except (TypesysError, KeyError, SyntaxError) as error:
-        raise ValueError(f"the definition of {msgtype} cannot be read: {error}") from error
+        raise ValueError(_unreadable(msgtype, error)) from error
     return store
 
 

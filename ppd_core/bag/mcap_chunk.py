@@ -22,6 +22,7 @@ from ppd_core.bag.mcap_records import (
     read_chunk_head,
     read_message_index,
 )
+from ppd_core.bag.read_at import read_at
 from ppd_core.bag.unpacking import unpacked
 
 _CRC_AT = RECORD.size + 24
@@ -47,11 +48,11 @@ def unpack_chunk(file: BinaryIO, place: ChunkPlace) -> Unpacked:
     Bytes that may be wrong are not given: where there is a checksum, it must hold; without one,
     a chunk that does not decompress is lost. Of a file that ends early, what is there is right.
     """
-    file.seek(place.offset)
     if place.compression == BARE:
-        return Unpacked(file.read(place.size), False, "")
-    raw_head = file.read(chunk_data_at(place.compression))
-    stored = file.read(place.data_size)
+        return Unpacked(read_at(file, place.offset, place.size), False, "")
+    head_size = chunk_data_at(place.compression)
+    raw_head = read_at(file, place.offset, head_size)
+    stored = read_at(file, place.offset + head_size, place.data_size)
     data, is_whole = unpacked(stored, place.compression, place.full_size)
     if len(stored) < place.data_size:
         return Unpacked(data, False, "the file ends in the middle of it")
@@ -106,8 +107,12 @@ def proven_records(data: bytes) -> Iterator[Record]:
             yield Record(opcode, start, at)
 
 
+Indexes = dict[int, list[tuple[int, int]]]
+"""Log time and offset in the chunk of each message, by channel."""
+
+
 def doubtful_records(
-    data: bytes, place: ChunkPlace, known: Container[int], offsets: list[int] | None
+    data: bytes, place: ChunkPlace, known: Container[int], indexes: Indexes | None
 ) -> Iterator[Record | None]:
     """Split data without a checksum; None stands for each place where records are lost.
 
@@ -115,39 +120,53 @@ def doubtful_records(
         data: of the chunk, from its begin.
         place: whose times a message's must be in.
         known: channels that a message may have.
-        offsets: of all messages by the message indexes, rising: reading goes on at the next of
-            them. None if they are not known: reading ends at the first bad record.
+        indexes: of the chunk: what they say of a message must be so, and behind a bad record
+            reading goes on at the next they know of. Without them it ends there.
     """
+    expected = None
+    if indexes is not None:
+        expected = {at: (key, log_ns) for key, one in indexes.items() for log_ns, at in one}
+    offsets = sorted(expected or ())
     at = 0
     while at < len(data):
-        record = _record_at(data, at, place, known, offsets)
+        record = _record_at(data, at, place, known)
+        if (
+            record is not None
+            and expected is not None
+            and not _is_as(record, at, expected, offsets)
+        ):
+            record = None
         if record is not None:
             yield record
             at = record.stop
             continue
         yield None
-        if offsets is None:
-            return
         following = bisect_right(offsets, at)
         if following == len(offsets):
             return
         at = offsets[following]
 
 
-def _record_at(
-    data: bytes, at: int, place: ChunkPlace, known: Container[int], offsets: list[int] | None
-) -> Record | None:
-    """One that is right in all that can be checked."""
+def _is_as(
+    record: Record, at: int, expected: dict[int, tuple[int, int]], offsets: list[int]
+) -> bool:
+    """Whether the indexes say the same of a record."""
+    following = bisect_right(offsets, at)
+    if following < len(offsets) and record.stop > offsets[following]:
+        return False
+    if record.opcode != MESSAGE:
+        return at not in expected
+    return expected.get(at) == (record.channel, record.log_ns)
+
+
+def _record_at(data: bytes, at: int, place: ChunkPlace, known: Container[int]) -> Record | None:
+    """One that is right in all that it tells of itself."""
     if at + RECORD.size > len(data):
         return None
     opcode, length = RECORD.unpack_from(data, at)
     start, stop = at + RECORD.size, at + RECORD.size + length
     if opcode not in (SCHEMA, CHANNEL, MESSAGE) or not _may_begin(data, stop):
         return None
-    if offsets is not None:
-        following = bisect_right(offsets, at)
-        if following < len(offsets) and stop > offsets[following]:
-            return None
     if opcode != MESSAGE:
         return Record(opcode, start, stop)
     if length < MESSAGE_HEAD.size:
@@ -165,10 +184,9 @@ def _may_begin(data: bytes, at: int) -> bool:
     return data[at] in (SCHEMA, CHANNEL, MESSAGE)
 
 
-def read_indexes(file: BinaryIO, place: ChunkPlace) -> dict[int, list[tuple[int, int]]] | None:
+def read_indexes(file: BinaryIO, place: ChunkPlace) -> Indexes | None:
     """Log time and offset of each message of a chunk by channel; None if that is lost."""
-    file.seek(place.offset + place.size)
-    data = file.read(place.index_size)
+    data = read_at(file, place.offset + place.size, place.index_size)
     indexes = {}
     at = 0
     try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from ppd_core.bag.log_order import Block, Entry
 from ppd_core.bag.mcap_chunk import (
+    Indexes,
     Record,
     doubtful_records,
     proven_records,
@@ -37,8 +38,8 @@ class McapFile:
         try:
             size = self._file.seek(0, 2)
             index = read_summary(self._file, size)
-            if index is None:
-                index = McapWalk(self._file, size, path, tell).go()
+            if not index.chunks:
+                index = McapWalk(self._file, size, path, tell, index).go()
                 self._learn(index)
         except BaseException:
             self._file.close()
@@ -64,7 +65,7 @@ class McapFile:
             ]
         entries, is_whole = [], not unpacked.problem
         indexes = read_indexes(self._file, place)
-        for record in self._doubtful(data, place, indexes):
+        for record in doubtful_records(data, place, self._known, indexes):
             if record is None:
                 is_whole = False
             elif record.opcode == MESSAGE and record.channel in wanted:
@@ -75,19 +76,11 @@ class McapFile:
             self._tell_of(place, unpacked.problem, indexes, wanted, len(entries))
         return entries
 
-    def _doubtful(
-        self, data: bytes, place: ChunkPlace, indexes: dict[int, list[tuple[int, int]]] | None
-    ) -> Iterator[Record | None]:
-        offsets = None
-        if indexes is not None:
-            offsets = sorted(offset for entries in indexes.values() for _, offset in entries)
-        return doubtful_records(data, place, self._known, offsets)
-
     def _tell_of(
         self,
         place: ChunkPlace,
         problem: str,
-        indexes: dict[int, list[tuple[int, int]]] | None,
+        indexes: Indexes | None,
         wanted: frozenset[int],
         given: int,
     ) -> None:
@@ -97,6 +90,8 @@ class McapFile:
             detail += f"; {given} of its messages are read" if given else ""
         else:
             had = sum(len(entries) for key, entries in indexes.items() if key in wanted)
+            if had == given:
+                return
             detail += f": {had - given} of {had} messages are lost"
         self._tell(Gap(self._path, place.begin_ns, place.end_ns, detail))
 
@@ -110,19 +105,21 @@ class McapFile:
             if place.channels is not None and not missing:
                 continue
             tries.update(missing)
-            found = self._declared(index, place)
-            if place.channels is None:
+            found, is_whole = self._declared(index, place)
+            # Of a damaged one it stays unknown, so that whoever reads it meets the damage.
+            if place.channels is None and is_whole:
                 index.chunks[number] = place._replace(channels=frozenset(found))
+            if place.channels is None:
                 counts += found
         index.counts = dict(counts)
         for key in counts.keys() - index.channels.keys() - index.others:
-            detail = f"{counts[key]} messages are of a topic whose declaration is lost"
+            detail = f"{counts[key]} messages are of topic number {key}, whose declaration is lost"
             self._tell(Gap(self._path, None, None, detail))
 
-    def _declared(self, index: McapIndex, place: ChunkPlace) -> Counter[int]:
-        """Take in a chunk's declarations; its messages by channel."""
+    def _declared(self, index: McapIndex, place: ChunkPlace) -> tuple[Counter[int], bool]:
+        """Take in a chunk's declarations; its messages by channel, and whether it is whole."""
         unpacked = unpack_chunk(self._file, place)
-        data, counts = unpacked.data, Counter[int]()
+        data, counts, is_whole = unpacked.data, Counter[int](), not unpacked.problem
         records: Iterable[Record | None]
         if unpacked.is_proven:
             records = proven_records(data)
@@ -130,7 +127,7 @@ class McapFile:
             records = doubtful_records(data, place, _Any(), None)
         for record in records:
             if record is None:
-                break
+                return counts, False
             if record.opcode == MESSAGE:
                 counts[record.channel] += 1
                 continue
@@ -138,7 +135,7 @@ class McapFile:
                 index.add(record.opcode, data[record.start : record.stop])
             except MalformedError:
                 continue
-        return counts
+        return counts, is_whole
 
 
 class _Any:

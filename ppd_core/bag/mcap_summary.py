@@ -25,6 +25,7 @@ from ppd_core.bag.mcap_records import (
     read_schema,
     read_statistics,
 )
+from ppd_core.bag.read_at import read_at
 
 
 @dataclass
@@ -60,29 +61,30 @@ class McapIndex:
                 self.channels.setdefault(key, channel)
 
 
-def read_summary(file: BinaryIO, file_size: int) -> McapIndex | None:
-    """The index, or None where it is missing, damaged, or names no chunks."""
+def read_summary(file: BinaryIO, file_size: int) -> McapIndex:
+    """The index, empty where it is missing or damaged.
+
+    It is without chunks where the file has none, and where it does not tell of all.
+    """
     if file_size < FOOTER_SIZE + len(MAGIC):
-        return None
-    file.seek(file_size - FOOTER_SIZE)
-    footer = file.read(FOOTER_SIZE)
+        return McapIndex()
+    footer = read_at(file, file_size - FOOTER_SIZE, FOOTER_SIZE)
     if footer[-len(MAGIC) :] != MAGIC or RECORD.unpack_from(footer) != (FOOTER, 20):
-        return None
+        return McapIndex()
     start = int.from_bytes(footer[9:17], "little")
     crc = int.from_bytes(footer[25:29], "little")
     if not len(MAGIC) < start <= file_size - FOOTER_SIZE:
-        return None
-    file.seek(start)
-    summary = file.read(file_size - FOOTER_SIZE - start)
+        return McapIndex()
+    summary = read_at(file, start, file_size - FOOTER_SIZE - start)
     if crc and zlib.crc32(summary + footer[:25]) != crc:
-        return None
+        return McapIndex()
     try:
         return _parsed(summary, start)
     except MalformedError:
-        return None
+        return McapIndex()
 
 
-def _parsed(summary: bytes, start: int) -> McapIndex | None:
+def _parsed(summary: bytes, start: int) -> McapIndex:
     index = McapIndex()
     chunk_count = None
     at = 0
@@ -104,5 +106,5 @@ def _parsed(summary: bytes, start: int) -> McapIndex | None:
     # A writer may leave out of the summary what it pleases; then the file itself is walked.
     is_whole = bool(ends) and max(ends) <= start and used <= index.channels.keys() | index.others
     if not is_whole or chunk_count not in (None, len(index.chunks)):
-        return None
+        index.chunks = []
     return index

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -31,6 +30,7 @@ from ppd_core.bag.mcap_records import (
     read_message_index,
 )
 from ppd_core.bag.mcap_summary import McapIndex
+from ppd_core.bag.read_at import read_at
 from ppd_core.bag.recording import Gap, Tell
 
 RUN_BYTES = 4 * 2**20
@@ -39,6 +39,7 @@ _WINDOW_BYTES = 2**20
 _DECLARATION_BYTES = 2**24
 """A schema or channel beyond that is a damaged length."""
 # One byte is consumed, so that a false match hides no right one behind it.
+_CHUNK = re.compile(rb"[\x06\x07](?=.{5}\x00{3})", re.DOTALL)
 _OF_CHUNKS = re.compile(rb"[\x02\x06\x07\x0f](?=.{5}\x00{3})", re.DOTALL)
 _OF_BARE_MESSAGES = re.compile(rb"[\x02-\x05\x0f](?=.{5}\x00{3})", re.DOTALL)
 
@@ -72,11 +73,14 @@ class McapWalk:
     anything but a chunk or a chunk's index; in a file without chunks, at the next message.
 
     Attributes:
-        index: what was found; chunks whose indexes do not tell have `channels` None.
+        index: what was found, on top of what was known; chunks whose indexes do not tell have
+            `channels` None.
     """
 
-    def __init__(self, file: BinaryIO, size: int, path: Path, tell: Tell) -> None:
-        self.index = McapIndex()
+    def __init__(
+        self, file: BinaryIO, size: int, path: Path, tell: Tell, index: McapIndex
+    ) -> None:
+        self.index = index
         self._file, self._size, self._path, self._tell = file, size, path, tell
         self._counts: Counter[int] = Counter()
         self._chunk_counts: Counter[int] = Counter()
@@ -112,7 +116,7 @@ class McapWalk:
         return self.index
 
     def _read(self, at: int, count: int) -> bytes:
-        return os.pread(self._file.fileno(), count, at)
+        return read_at(self._file, at, count)
 
     def _step(self, at: int) -> int | None:
         """Take in the record there; where it ends, or None if it is none."""
@@ -240,9 +244,9 @@ class McapWalk:
         if self._lost is None:
             self._lost = _Lost(at, self._last_ns())
         lost = self._lost
-        patterns = [_OF_CHUNKS, _OF_BARE_MESSAGES]
+        patterns = [_CHUNK, _OF_BARE_MESSAGES]
         if self._is_bare is not None:
-            patterns = [patterns[self._is_bare]]
+            patterns = [_OF_BARE_MESSAGES if self._is_bare else _OF_CHUNKS]
         for pattern in patterns:
             window_at = at + 1
             while window_at < self._size:

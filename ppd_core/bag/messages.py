@@ -12,6 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ppd_core.image_reading import ENCODINGS, image_to_rgb
+from ppd_core.picture_reading import compressed_to_rgb, load_picture
 from ppd_core.types import DISTORTION_COEFFICIENTS, Intrinsics
 
 _DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
@@ -28,12 +30,16 @@ def stamp_ns(message: Any) -> int:
 def message_to_rgb(message: Any) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an Image or a CompressedImage.
 
+    Encodings that the node reads are read as by the node; the others that rosbags knows, too.
+
     Raises:
         ValueError: it cannot be read.
         ImportError: rosbags-image is not installed.
     """
     if hasattr(message, "format"):
-        return cv2.cvtColor(_decoded(message.data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        return compressed_to_rgb(message)
+    if message.encoding in ENCODINGS:
+        return image_to_rgb(message)
     from rosbags.image import ImageError, image_to_cvimage
 
     # Its annotations name its own message class; all it reads are the attributes.
@@ -62,8 +68,8 @@ def message_to_depth(message: Any) -> np.ndarray:
     if hasattr(message, "format"):
         if "16UC1" not in message.format:
             raise ValueError(f"compressed depth must be of 16UC1, got {message.format!r}")
-        data = np.frombuffer(message.data, np.uint8)[_COMPRESSED_DEPTH_HEADER:]
-        return _metres(_decoded(data, cv2.IMREAD_UNCHANGED))
+        data = memoryview(message.data)[_COMPRESSED_DEPTH_HEADER:]
+        return _metres(np.asarray(load_picture(data, ("PNG",), "compressed depth")))
     if message.encoding not in _DEPTH_TYPES:
         known = ", ".join(_DEPTH_TYPES)
         raise ValueError(f"depth encoding must be one of {known}, got {message.encoding!r}")
@@ -144,20 +150,6 @@ def _pixel_step(message: Any) -> int:
             f"{message.width * pixel_step} bytes at least, got {message.step}"
         )
     return pixel_step
-
-
-def _decoded(data: Any, mode: int) -> np.ndarray:
-    array = np.frombuffer(data, np.uint8)
-    # OpenCV refuses an empty buffer with an error of its own.
-    try:
-        # Without turning it: the calibration is of the pixels as the camera has them.
-        oriented = mode | cv2.IMREAD_IGNORE_ORIENTATION
-        pixels = cv2.imdecode(array, oriented) if len(array) else None
-    except cv2.error as error:  # As of one that says it is far too large.
-        raise ValueError(f"a compressed image cannot be decoded: {error}") from error
-    if pixels is None:
-        raise ValueError("a compressed image cannot be decoded")
-    return pixels
 
 
 def _metres(values: np.ndarray) -> np.ndarray:

@@ -89,11 +89,7 @@ class BagReader:
             stored = self._open(file)
             if stored is None:
                 continue
-            wanted = frozenset(
-                key
-                for key, channel in stored.channels.items()
-                if topics is None or channel.topic in topics
-            )
+            wanted = self._wanted(file, stored, topics)
             blocks = [
                 one for one in stored.blocks if one.channels is None or one.channels & wanted
             ]
@@ -112,6 +108,22 @@ class BagReader:
         return self._types.deserialize(
             self._declared[message.topic, message.msgtype], message.data
         )
+
+    def _wanted(
+        self, file: DataFile, stored: StoredFile, topics: Collection[str] | None
+    ) -> frozenset[int]:
+        """Channels of the topics, without those of ROS 1 that cannot be brought over."""
+        wanted = set()
+        for key, channel in stored.channels.items():
+            if topics is not None and channel.topic not in topics:
+                continue
+            kind = self._ros1_type(channel) if channel.encoding == "ros1" else None
+            if isinstance(kind, ValueError):
+                detail = f"the messages of {channel.topic} cannot be brought to ROS 2: {kind}"
+                self._tell(Gap(file.path, None, None, detail))
+            else:
+                wanted.add(key)
+        return frozenset(wanted)
 
     def _loader(self, file: DataFile, stored: StoredFile, wanted: frozenset[int]) -> Any:
         def load(block: Block) -> Iterable[Entry]:
@@ -189,7 +201,7 @@ class BagReader:
         key = channel.msgtype, channel.definition
         if key not in self._ros1:
             try:
-                self._ros1[key] = Ros1Type(*key)
+                self._ros1[key] = Ros1Type(*key, md5=channel.digest)
             except ValueError as error:
                 self._ros1[key] = error
         return self._ros1[key]
@@ -200,10 +212,8 @@ class BagReader:
         try:
             if data[:4] == ZSTD_MAGIC:
                 data = unpack_message(data)
-            if channel.encoding == "ros1":
-                kind = self._ros1_type(channel)
-                if isinstance(kind, ValueError):
-                    raise kind
+            kind = self._ros1_type(channel) if channel.encoding == "ros1" else None
+            if isinstance(kind, Ros1Type):
                 data, msgtype = kind.to_cdr(data), kind.msgtype
         except ValueError as error:
             detail = f"a message of {channel.topic} is lost: {error}"

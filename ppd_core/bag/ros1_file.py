@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ppd_core.bag.log_order import Block, Entry
+from ppd_core.bag.read_at import read_at
 from ppd_core.bag.recording import Gap, Tell
 from ppd_core.bag.ros1_index import ChunkPlace, Ros1Index, Ros1Walk, head_at, read_end
 from ppd_core.bag.ros1_records import (
@@ -78,6 +79,8 @@ class Ros1File:
             detail += f"; {given} of its messages are read" if given else ""
         else:
             had = sum(len(entries) for key, entries in chunk.indexes.items() if key in wanted)
+            if had == given:
+                return
             detail += f": {had - given} of {had} messages are lost"
         self._tell(Gap(self._path, place.begin_ns, place.end_ns, detail))
 
@@ -88,8 +91,7 @@ class Ros1File:
             compression = head.fields[b"compression"].decode()
             if head.opcode != CHUNK:
                 raise MalformedError("another record is there")
-            self._file.seek(head.start)
-            stored = self._file.read(head.stop - head.start)
+            stored = read_at(self._file, head.start, head.stop - head.start)
             data, is_whole = unpacked(stored, compression, full_size)
         except (MalformedError, KeyError, ValueError) as error:
             return _Chunk(b"", None, f"its header cannot be read: {error}")
@@ -110,8 +112,8 @@ class Ros1File:
                 head = head_at(self._file, at)
                 if head.opcode != INDEX:
                     break
-                self._file.seek(head.start)
-                channel, entries = read_index(head, self._file.read(head.stop - head.start))
+                data = read_at(self._file, head.start, head.stop - head.start)
+                channel, entries = read_index(head, data)
                 indexes[channel] = entries
                 at = head.stop
         except MalformedError:
@@ -139,6 +141,10 @@ class Ros1File:
                 begin, end = (min(times), max(times)) if times else (None, None)
                 index.chunks[number] = ChunkPlace(place.offset, begin, end, frozenset(counts))
                 index.counts += counts
+        for key in index.counts.keys() - index.channels.keys():
+            count = index.counts[key]
+            detail = f"{count} messages are of topic number {key}, whose declaration is lost"
+            self._tell(Gap(self._path, None, None, detail))
 
 
 class _Chunk(NamedTuple):
@@ -160,19 +166,23 @@ class _Record(NamedTuple):
 def _records(chunk: _Chunk) -> Iterator[_Record | None]:
     """Split a chunk; None stands for each place where records are lost."""
     data = chunk.data
-    offsets: list[int] | None = None
-    if chunk.indexes is not None:
-        offsets = sorted(offset for entries in chunk.indexes.values() for _, offset in entries)
+    expected = {
+        at: (key, log_ns) for key, one in (chunk.indexes or {}).items() for log_ns, at in one
+    }
+    offsets = sorted(expected)
     at = 0
     while at < len(data):
         record = _record_at(data, at)
+        if record is not None and expected and record.channel >= 0:
+            is_expected = expected.get(at) == (record.channel, record.log_ns)
+            record = record if is_expected else None
         if record is not None:
             yield record
             at = record.stop
             continue
         yield None
-        following = bisect_right(offsets, at) if offsets is not None else 0
-        if offsets is None or following == len(offsets):
+        following = bisect_right(offsets, at)
+        if following == len(offsets):
             return
         at = offsets[following]
 

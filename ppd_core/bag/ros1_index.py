@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ppd_core.bag.channels import Channel
+from ppd_core.bag.read_at import read_at
 from ppd_core.bag.recording import Gap, Tell
 from ppd_core.bag.ros1_records import (
     BAG_HEADER,
@@ -59,11 +59,11 @@ def head_at(file: BinaryIO, at: int) -> Head:
     Raises:
         MalformedError: it is none.
     """
-    raw = os.pread(file.fileno(), 4096, at)
+    raw = read_at(file, at, 4096)
     try:
         head = read_head(raw)
     except MalformedError:
-        head = read_head(os.pread(file.fileno(), HEAD_BYTES + 8, at))
+        head = read_head(read_at(file, at, HEAD_BYTES + 8))
     return head._replace(start=at + head.start, stop=at + head.stop)
 
 
@@ -78,7 +78,7 @@ def read_end(file: BinaryIO, size: int) -> Ros1Index | None:
         index, connections = Ros1Index(), 0
         while at < size:
             head = head_at(file, at)
-            data = os.pread(file.fileno(), head.stop - head.start, head.start)
+            data = read_at(file, head.start, head.stop - head.start)
             if head.opcode == CONNECTION:
                 key, channel = read_connection(head, data)
                 index.channels[key] = channel
@@ -114,7 +114,7 @@ class Ros1Walk:
         Raises:
             ValueError: there is no record of a bag in the file.
         """
-        is_bag = os.pread(self._file.fileno(), len(MAGIC), 0) == MAGIC
+        is_bag = read_at(self._file, 0, len(MAGIC)) == MAGIC
         at = len(MAGIC) if is_bag else 0
         while at < self._size:
             end = self._step(at)
@@ -153,7 +153,7 @@ class Ros1Walk:
         return head.stop if head.opcode == BAG_HEADER else None
 
     def _data(self, head: Head) -> bytes:
-        return os.pread(self._file.fileno(), head.stop - head.start, head.start)
+        return read_at(self._file, head.start, head.stop - head.start)
 
     def _chunk(self, at: int, head: Head) -> int | None:
         if head.fields.get(b"compression", b"").decode(errors="replace") not in COMPRESSIONS:
@@ -180,7 +180,7 @@ class Ros1Walk:
         at += 1
         end = None
         while at < self._size and end is None:
-            window = os.pread(self._file.fileno(), _WINDOW_BYTES + 256, at)
+            window = read_at(self._file, at, _WINDOW_BYTES + 256)
             found = window.find(b"op=")
             while 0 <= found < _WINDOW_BYTES and end is None:
                 begin_of_record, end = self._record_around(at + found, begin)
@@ -188,7 +188,8 @@ class Ros1Walk:
             at += _WINDOW_BYTES
         lost_end = begin_of_record if end is not None else self._size
         detail = f"{lost_end - begin} bytes from {begin} on are no records of a bag"
-        self._tell(Gap(self._path, None, None, detail))
+        chunks = self.index.chunks[:-1] if end is not None else self.index.chunks
+        self._tell(Gap(self._path, chunks[-1].end_ns if chunks else None, None, detail))
         return end if end is not None else self._size
 
     def _record_around(self, at: int, begin: int) -> tuple[int, int | None]:
@@ -197,7 +198,7 @@ class Ros1Walk:
             start = at - offset
             if start <= begin:
                 break
-            size = int.from_bytes(os.pread(self._file.fileno(), 4, start), "little")
+            size = int.from_bytes(read_at(self._file, start, 4), "little")
             if offset - 4 < size < 200:
                 end = self._step(start)
                 if end is not None:

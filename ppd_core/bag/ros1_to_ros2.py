@@ -24,6 +24,12 @@ class Ros1Type:
     A type that ROS 2 Jazzy has becomes that one, field by field where they differ; any other
     keeps its own definition, with ROS 2's header in place of ROS 1's.
 
+    Args:
+        msgtype: as the bag has it.
+        definition: its text.
+        md5: of the definition; where a damaged text does not come to it, ROS 1's own is taken if
+            that does.
+
     Attributes:
         msgtype, definition, digest: of the ROS 2 type.
 
@@ -31,19 +37,16 @@ class Ros1Type:
         ValueError: the definition is missing or cannot be read.
     """
 
-    def __init__(self, msgtype: str, definition: str) -> None:
+    def __init__(self, msgtype: str, definition: str, md5: str = "") -> None:
         from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
         package, _, name = msgtype.rpartition("/")
         ros1_name = f"{package.removesuffix('/msg')}/msg/{name}"
-        # std_msgs/Empty has nothing to define; any other needs its text.
-        if not definition.strip() and ros1_name != "std_msgs/msg/Empty":
-            raise ValueError(f"the recording does not bring the definition of {msgtype}")
         self.msgtype = ros2_name(msgtype)
         self._ros1_name = ros1_name
         self._from, self._to = get_typestore(Stores.EMPTY), get_typestore(Stores.ROS2_JAZZY)
         try:
-            self._from.register(types_of(ros1_name, definition, "ros1msg"))
+            self._from.register(_ros1_types(ros1_name, definition, md5))
             if self.msgtype not in self._to.fielddefs:
                 text = self._from.generate_msgdef(ros1_name, ros_version=2)[0]
                 types = get_types_from_msg(text, self.msgtype)
@@ -78,3 +81,24 @@ class Ros1Type:
             self._from, self._to, self._ros1_name, self.msgtype, cache, data,
             src_is2=False, dst_is2=True,
         )  # fmt: skip
+
+
+def _ros1_types(msgtype: str, definition: str, md5: str) -> dict[str, Any]:
+    from rosbags.typesys import Stores, TypesysError, get_typestore
+
+    noetic = get_typestore(Stores.ROS1_NOETIC)
+    try:
+        # std_msgs/Empty has nothing to define; any other needs its text.
+        if not definition.strip() and msgtype != "std_msgs/msg/Empty":
+            raise ValueError(f"the recording does not bring the definition of {msgtype}")
+        types = types_of(msgtype, definition, "ros1msg")
+        store = get_typestore(Stores.EMPTY)
+        store.register(types)
+        if msgtype not in noetic.fielddefs or store.generate_msgdef(msgtype)[1] == md5:
+            return types
+    except (ValueError, TypesysError, SyntaxError, KeyError):
+        if msgtype not in noetic.fielddefs or noetic.generate_msgdef(msgtype)[1] != md5:
+            raise
+        return noetic.fielddefs
+    # It can be read, but is not what was recorded.
+    return noetic.fielddefs if noetic.generate_msgdef(msgtype)[1] == md5 else types

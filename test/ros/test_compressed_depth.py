@@ -13,13 +13,13 @@ from PIL import Image as PilImage
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
+from ppd_core.picture_reading import compressed_to_rgb
 from ppd_ros.compressed_depth import (
     PNG_LEVEL,
     compressed_to_depth,
     depth_to_compressed,
     image_to_compressed_depth,
 )
-from ppd_ros.compressed_images import compressed_to_rgb
 from ppd_ros.conversions import depth_to_image, depth_to_image_mm
 
 HEADER = Header(frame_id="camera_optical_frame")

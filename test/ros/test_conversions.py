@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject
 from ppd_core.geometry.ranges import limit_range
+from ppd_core.image_reading import image_to_rgb
 from ppd_core.types import (
     ALIGNMENT_FAILURES,
     ALIGNMENT_STATES,
@@ -34,7 +35,6 @@ from ppd_ros.conversions import (
     points_to_cloud,
     rgb_to_image,
 )
-from ppd_ros.image_reading import image_to_rgb
 
 HEADER = Header(frame_id="camera_optical_frame")
 HEADER.stamp.sec = 7

@@ -9,6 +9,7 @@ from std_msgs.msg import Header
 
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.rectify import rectification
+from ppd_core.image_reading import image_to_rgb
 from ppd_core.types import Intrinsics
 from ppd_ros.calibration import intrinsics_to_info
 from ppd_ros.conversions import (
@@ -17,7 +18,6 @@ from ppd_ros.conversions import (
     image_to_depth,
     rgb_to_image,
 )
-from ppd_ros.image_reading import image_to_rgb
 
 DEPTH, RGB, INFO, POINTS = (
     *("/ppd/depth/image", "/ppd/rgb/image"),

@@ -6,8 +6,8 @@ import pytest
 from sensor_msgs.msg import CameraInfo, Image
 
 from ppd_core.camera_info import intrinsics_from_info
+from ppd_core.image_reading import image_to_rgb
 from ppd_ros import photo_publisher
-from ppd_ros.image_reading import image_to_rgb
 from ppd_ros.photo_publisher import PHOTOS, PhotoPublisher, photo_paths
 
 pytestmark = pytest.mark.skipif(

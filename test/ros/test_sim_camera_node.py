@@ -15,9 +15,9 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
 from ppd_core.camera_info import intrinsics_from_info
+from ppd_core.image_reading import image_to_rgb
 from ppd_ros.children import Child, domain_environment, ended_children
 from ppd_ros.conversions import image_to_depth
-from ppd_ros.image_reading import image_to_rgb
 from ppd_ros.sim_camera_node import SPECS, SimCameraNode
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -48,7 +49,9 @@ def said(aligner, some):
     told = []
     for frame in some:
         aligned = aligner.align(*frame)
-        metres = None if aligned.metric_depth is None else aligned.metric_depth.numpy().tobytes()
+        metres = (
+            None if aligned.metric_depth is None else aligned.metric_depth.cpu().numpy().tobytes()
+        )
         told.append((repr(aligned.alignment), str(aligned.failure), metres))
     return told
 
@@ -68,6 +71,31 @@ def test_a_run_that_is_stopped_anywhere_goes_on_as_if_it_were_not(source, is_tra
         aligner.restore(json.loads(text))
         told += said(aligner, [frame])
     assert told == whole
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("source", ["depth", "moge2"])
+def test_a_run_on_a_gpu_goes_on_as_if_it_were_not_stopped(source):
+    video = [
+        (relative.cuda(), _on_gpu(evidence), at_s) for relative, evidence, at_s in frames(source)
+    ]
+    whole = said(FrameAligner(CONFIG), video)
+    aligner, told = FrameAligner(CONFIG), []
+    for frame in video:
+        state = json.loads(json.dumps(aligner.state(), allow_nan=False))
+        aligner = FrameAligner(CONFIG)
+        aligner.restore(state)
+        told += said(aligner, [frame])
+    assert told == whole
+
+
+def _on_gpu(evidence):
+    if not isinstance(evidence, Anchors):
+        return evidence
+    tensors = {
+        name: value.cuda() for name, value in vars(evidence).items() if torch.is_tensor(value)
+    }
+    return dataclasses.replace(evidence, **tensors)
 
 
 def test_metres_are_held_over_a_stop():
@@ -120,9 +148,7 @@ def test_numbers_that_json_does_not_know_come_back():
 def test_tensors_come_back_to_the_bit():
     tensor = torch.randn(4096, generator=torch.Generator().manual_seed(1))
     tensor[:2] = torch.tensor([torch.nan, torch.inf])
-    assert tensor_from_json(tensor_to_json(tensor), "cpu").numpy().tobytes() == (
-        tensor.numpy().tobytes()
-    )
+    assert tensor_from_json(tensor_to_json(tensor)).numpy().tobytes() == (tensor.numpy().tobytes())
 
 
 def test_the_evidence_of_the_video_is_of_the_kind_it_should_be():

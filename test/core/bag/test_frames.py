@@ -370,6 +370,41 @@ def test_an_image_that_cannot_be_decoded_says_so_when_it_is_asked_for():
         frame.rgb()
 
 
+@pytest.mark.parametrize(
+    ("encoding", "step", "rows"),
+    [("nv12", 1, 9), ("mono16", 2, 6), ("bayer_rggb16", 2, 6), ("yuv422_yuy2", 2, 6)],
+)
+def test_what_only_some_cameras_send_is_read_as_the_node_reads_it(encoding, step, rows):
+    data = np.full(rows * WIDTH * step, 128, np.uint8)
+    message = image(START_MS, encoding=encoding, step=WIDTH * step, data=data)
+    (frame,) = ran([at(0, CHOSEN.image, message)], chosen=IMAGES_ONLY).frames
+    # Grey of half the brightness, by full or limited range.
+    assert frame.rgb().shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(frame.rgb().astype(int) - 129).max() <= 2
+
+
+def test_a_jpeg_that_was_cut_off_is_no_grey_picture():
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    jpeg = cv2.imencode(".jpg", picture)[1].ravel()
+    message = T["CompressedImage"](header=header(START_MS), format="jpeg", data=jpeg[:-500])
+    (frame,) = ran([at(0, CHOSEN.image, message)], chosen=IMAGES_ONLY).frames
+    with pytest.raises(ValueError, match="damaged"):
+        frame.rgb()
+
+
+def test_compressed_depth_is_millimetres_or_unreadable():
+    png = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 1500, np.uint16))[1].ravel()
+    whole = np.concatenate([np.zeros(12, np.uint8), png])
+    for data, expected in ((whole, [1.5]), (whole[:-30], "unreadable"), (png[:5], "unreadable")):
+        message = T["CompressedImage"](
+            header=header(START_MS), format="16UC1; compressedDepth png", data=data
+        )
+        entries = [at(0, CHOSEN.depth, message), at(1, CHOSEN.image, image(START_MS))]
+        found = evidence(ran(entries, "depth").frames[0])
+        seen = found.reason if isinstance(found, AlignmentError) else found.depth.unique().tolist()
+        assert seen == expected
+
+
 def test_a_calibration_at_the_start_is_in_force_throughout_and_nothing_waits():
     entries = [at(-5, CHOSEN.camera_info, info(START_MS - 5)), *stream(6, CHOSEN.image, image)]
     done = ran(entries)

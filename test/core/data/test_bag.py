@@ -216,7 +216,7 @@ def test_compressed_images_and_depth_are_read():
     assert done
     with pytest.raises(ValueError, match="compressed depth must be of 16UC1"):
         message_to_depth(SimpleNamespace(format="32FC1; compressedDepth", data=png))
-    with pytest.raises(ValueError, match="cannot be decoded"):
+    with pytest.raises(ValueError, match="must be a JPEG or PNG, got 0 bytes"):
         message_to_rgb(SimpleNamespace(format="jpeg", data=np.zeros(0, np.uint8)))
 
 

@@ -1,18 +1,19 @@
 """sensor_msgs/Image -> RGB: every encoding that colour and grey cameras send.
 
 Plain 8-bit images, 16-bit values and planar YUV are read here, with OpenCV; mosaics and packed YUV
-go through a library, see `image_backends`. A message is never changed.
+go through a library, see `image_backends`. Only attributes of a message are read, so those of
+rosbags do as well as those of rclpy. A message is never changed.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import Image
 
-from ppd_ros.image_backends import raw_to_rgb
+from ppd_core.image_backends import raw_to_rgb
 
 _PLAIN = {
     "bgr8": cv2.COLOR_BGR2RGB,
@@ -49,12 +50,12 @@ ENCODINGS: dict[str, int] = {
 """Image encoding that can be read -> bytes a pixel; nv12 and nv21: of the plane of brightness."""
 
 
-def image_to_rgb(message: Image) -> np.ndarray:
+def image_to_rgb(message: Any) -> np.ndarray:
     """Read a colour or grey image.
 
     Args:
-        message: one of `ENCODINGS`; rows may be padded (`step`), 16-bit values of either byte
-            order.
+        message: an Image of one of `ENCODINGS`; rows may be padded (`step`), 16-bit values of
+            either byte order.
 
     Returns:
         (H, W, 3) uint8 RGB, contiguous; for unpadded rgb8 a view of the message's data. Alpha is
@@ -106,7 +107,7 @@ def mosaic_to_rgb(pattern: str, mosaic: np.ndarray) -> np.ndarray:
     return raw_to_rgb(f"{pattern}8", np.ascontiguousarray(mosaic))
 
 
-def pixel_bytes(message: Image, pixel_step: int) -> np.ndarray:
+def pixel_bytes(message: Any, pixel_step: int) -> np.ndarray:
     """(H, W, pixel_step) uint8 view without the padding of the rows.
 
     Raises:
@@ -116,7 +117,7 @@ def pixel_bytes(message: Image, pixel_step: int) -> np.ndarray:
     return rows.reshape(message.height, message.width, pixel_step)
 
 
-def _row_bytes(message: Image, pixel_step: int, num_rows: int) -> np.ndarray:
+def _row_bytes(message: Any, pixel_step: int, num_rows: int) -> np.ndarray:
     """(num_rows, W * pixel_step) uint8 view of the rows without their padding."""
     height, width, step = message.height, message.width, message.step
     if height < 1 or width < 1:
@@ -135,7 +136,7 @@ def _row_bytes(message: Image, pixel_step: int, num_rows: int) -> np.ndarray:
     return rows[:, : width * pixel_step]
 
 
-def _planar_to_rgb(message: Image) -> np.ndarray:
+def _planar_to_rgb(message: Any) -> np.ndarray:
     """4:2:0: H rows of brightness, then H / 2 rows of interleaved colour, all of one step."""
     _check_even(message, message.width, "width")
     _check_even(message, message.height, "height")
@@ -143,7 +144,7 @@ def _planar_to_rgb(message: Image) -> np.ndarray:
     return cv2.cvtColor(np.ascontiguousarray(planes), _PLANAR[message.encoding])
 
 
-def _check_even(message: Image, length: int, side: str) -> None:
+def _check_even(message: Any, length: int, side: str) -> None:
     if length % 2:
         raise ValueError(
             f"image {side} of {message.encoding} must be even (two pixels share a colour), "
@@ -151,7 +152,7 @@ def _check_even(message: Image, length: int, side: str) -> None:
         )
 
 
-def _eight_bits(pixels: np.ndarray, message: Image) -> np.ndarray:
+def _eight_bits(pixels: np.ndarray, message: Any) -> np.ndarray:
     """(H, W) uint8 of (H, W, 2) bytes: 65535 becomes 255, in steps of 257, to the nearest."""
     values = np.ascontiguousarray(pixels).view(np.uint16)[..., 0]
     if bool(message.is_bigendian) != (sys.byteorder == "big"):

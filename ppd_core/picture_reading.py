@@ -2,21 +2,21 @@
 
 Read with Pillow, not OpenCV: Pillow tells the size before it decodes, leaves the EXIF orientation
 alone, and refuses a truncated JPEG where OpenCV returns a picture that is grey from some row on.
-Compressed depth is another format, see `compressed_depth`.
+Only attributes of a message are read, so those of rosbags do as well as those of rclpy.
+Compressed depth is another format.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CompressedImage
 
+from ppd_core.image_reading import MOSAICS, mosaic_to_rgb
 from ppd_core.preprocess import MAX_IMAGE_PIXELS
-from ppd_ros.image_reading import MOSAICS, mosaic_to_rgb
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG")
 
 
-def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
+def compressed_to_rgb(message: Any) -> np.ndarray:
     """Decode a camera image.
 
     The pixels stay where the camera has them, for there its calibration expects them: an EXIF
     orientation is not applied.
 
     Args:
-        message: a JPEG or PNG file of 8 or 16-bit values. `format` may say anything but another
-            transport; the file itself tells what it is. A grey file whose format begins with a
-            Bayer encoding and names no encoding of the file ("bayer_rggb8; png compressed ") is
-            the sensor's mosaic.
+        message: a CompressedImage with a JPEG or PNG file of 8 or 16-bit values. `format` may say
+            anything but another transport; the file itself tells what it is. A grey file whose
+            format begins with a Bayer encoding and names no encoding of the file
+            ("bayer_rggb8; png compressed ") is the sensor's mosaic.
 
     Returns:
         (H, W, 3) uint8 RGB, contiguous. Alpha is dropped, grey repeated, 16-bit values are

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 from sensor_msgs.msg import CompressedImage
 
-from ppd_ros.compressed_images import compressed_to_rgb
+from ppd_core.picture_reading import compressed_to_rgb
 
 HEIGHT, WIDTH = 24, 40
 JPEG_TOLERANCE = 4
