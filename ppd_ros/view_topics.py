@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
@@ -21,9 +20,7 @@ from ppd_core.throttle import Throttle
 from ppd_core.view.assembly import Assembler, Role
 from ppd_core.view.frame import ViewFrame
 from ppd_ros import health
-from ppd_ros.compressed_images import compressed_to_rgb
 from ppd_ros.conversions import alignment_type
-from ppd_ros.image_reading import image_to_rgb
 from ppd_ros.middleware import make_room
 from ppd_ros.topics import Input
 
@@ -67,9 +64,8 @@ class TopicViewer:
         self._heard: set[str] = set()
         self._warnings = Throttle(WARNING_S)
         topics = _topics(node)
-        self._assembler = Assembler(
-            {role for _, role in topics.values()}, world_frame=world_frame, read_image=_to_rgb
-        )
+        roles = {role for _, role in topics.values()}
+        self._assembler = Assembler(roles, world_frame=world_frame)
         self._inputs = [
             Input(node, kind, name, self._taker(name, role), depth=5)
             for name, (kind, role) in topics.items()
@@ -84,7 +80,8 @@ class TopicViewer:
             now_ns = self._node.get_clock().now().nanoseconds
             try:
                 self.frames.extend(self._assembler.take(role, message, now_ns))
-            except ValueError as error:
+            # ImportError: of an encoding that only a library reads which is not there.
+            except (ValueError, ImportError) as error:
                 self._warn(name, f"{self._node.resolve_topic_name(name)}: {error}")
 
         return take
@@ -175,10 +172,6 @@ def _topics(node: Node) -> dict[str, tuple[type, Role]]:
     if (kind := alignment_type()) is not None:
         topics["ppd/alignment"] = (kind, Role.ALIGNMENT)
     return topics
-
-
-def _to_rgb(message: Any) -> np.ndarray:
-    return (compressed_to_rgb if hasattr(message, "format") else image_to_rgb)(message)
 
 
 def main(args: Sequence[str] | None = None) -> int:

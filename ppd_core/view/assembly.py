@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
@@ -53,17 +53,9 @@ class Assembler:
     Args:
         roles: of all messages that may come.
         world_frame: of `Places`.
-        read_image: reads a colour image, (H, W, 3) uint8 RGB; raises ValueError where it cannot.
     """
 
-    def __init__(
-        self,
-        roles: set[Role],
-        *,
-        world_frame: str = "",
-        read_image: Callable[[Any], np.ndarray] = message_to_rgb,
-    ) -> None:
-        self._read_image = read_image
+    def __init__(self, roles: set[Role], *, world_frame: str = "") -> None:
         self._is_lifting = Role.POINTS not in roles
         self._places = Places(world_frame)
         self._numbers: OrderedDict[int, int] = OrderedDict()
@@ -105,7 +97,7 @@ class Assembler:
     def _values(self, role: Role, message: Any, at_ns: int) -> dict[str, Any]:
         """What is new, by the fields of `ViewFrame`."""
         if role is Role.IMAGE:
-            image = self._read_image(message)
+            image = message_to_rgb(message)
             if self._is_lifting:
                 self._images[at_ns] = image
                 _shorten(self._images, _IMAGES)

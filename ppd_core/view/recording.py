@@ -110,7 +110,8 @@ def recorded_outputs(
         try:
             read = reader.deserialize(message)
             yield from assembler.take(roles[message.topic], read, message.log_ns)
-        except ValueError as error:
+        # ImportError: of an encoding that only a library reads which is not there.
+        except (ValueError, ImportError) as error:
             if message.topic not in unread:
                 report(f"{message.topic}: {error}")
             unread[message.topic] = unread.get(message.topic, 0) + 1

@@ -133,7 +133,11 @@ class Sinks:
             host = _own(settings.host)
             ports = (settings.port, settings.port + 1) if settings.is_web else (0, _free_port())
             self._viewer = _Viewer(_words(settings, *ports), is_window=not settings.is_web)
-            self._viewer.wait_listening(host, ports[1])
+            try:
+                self._viewer.wait_listening(host, ports[1])
+            except BaseException:  # Ctrl-C, too: it would be served by nobody's command.
+                self._viewer.close()
+                raise
             sinks.append(rr.GrpcSink(f"rerun+http://{host}:{ports[1]}/proxy"))
             self.url = _url(settings) if settings.is_web else None
         self.recording = rr.RecordingStream(APPLICATION)
