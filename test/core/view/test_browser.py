@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from ppd_core.types import Intrinsics
+from ppd_core.view import blueprint as at
 
 from .browser import Browser, find_browser
-from .conftest import STAMP_NS
+from .conftest import STAMP_NS, Shown
 
 pytest.importorskip("rerun")
 pytest.importorskip("rosbags")
@@ -132,8 +133,9 @@ def test_the_page_draws_image_depth_and_cloud(recording, serve, tmp_path):
     assert not listens(port) and not listens(port + 1)
 
 
-def test_the_page_is_served_to_this_machine_alone(recording, serve):
-    process, url = serve(recording)
+def test_the_page_is_served_to_this_machine_alone_and_a_file_beside_it(recording, serve, tmp_path):
+    path = tmp_path / "shown.rrd"
+    process, url = serve(recording, "--save", path)
     port = int(re.search(r"127\.0\.0\.1:(\d+)/", url)[1])
     assert listens(port) and listens(port + 1)
     # All addresses that something listens on, of this machine: none of them is everybody's.
@@ -146,6 +148,8 @@ def test_the_page_is_served_to_this_machine_alone(recording, serve):
     six = Path("/proc/net/tcp6")
     rows = six.read_text().splitlines()[1:] if six.exists() else []
     assert not [row for row in rows if int(row.split()[1].split(":")[1], 16) in (port, port + 1)]
+    assert process.stdout.readline() == "1 frames shown\n"
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE_S) == 143
+    assert [depth.shape for depth in Shown(path).depths(at.DEPTH)] == [(HEIGHT, WIDTH)]
     assert not listens(port) and not listens(port + 1)
