@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ppd_core.cli import bag, bench, depth, export, sim, train, weights
+from ppd_core.cli import bag, bench, depth, export, sim, train, view, weights
 from ppd_core.cli import eval as evaluation
 from ppd_core.version import __version__
 
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "export": export,
         "sim": sim,
         "train": train,
+        "view": view,
         "weights": weights,
     }
     for name, module in modules.items():

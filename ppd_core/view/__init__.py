@@ -1,0 +1,1 @@
+"""A live picture of frames, on Rerun."""

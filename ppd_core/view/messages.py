@@ -1,0 +1,136 @@
+"""What a viewer shows of messages, whether ROS made them or a recording's reader.
+
+Of a message only the attributes are used, which have the names of ROS 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ppd_core.bag.messages import message_to_depth
+from ppd_core.cloud_reading import xyz_of_cloud
+from ppd_core.view.frame import ShownAlignment
+
+_OF_COLOR = ("rgb", "rgba")
+_MEDIAN = " p50 (ms)"
+"""How the node's diagnostics end the name of a stage's median."""
+
+
+@dataclass(frozen=True)
+class ShownHealth:
+    """What is shown of a node's diagnostics.
+
+    Attributes:
+        alignment: None where they tell of none.
+        latencies_ms: stage -> its median.
+        notes: what is not as it should be, in the node's words.
+    """
+
+    alignment: ShownAlignment | None = None
+    latencies_ms: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def depth_of_message(message: Any) -> np.ndarray:
+    """(H, W) float32, metres: of 32FC1 with all that is no depth as it came, else NaN for it.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    if getattr(message, "encoding", "") != "32FC1":
+        return message_to_depth(message)
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    data = np.frombuffer(message.data, np.uint8)
+    if step < 4 * width or len(data) < height * step:
+        raise ValueError(
+            f"depth of {width} x {height} with rows of {step} bytes must have {height * step}, "
+            f"got {len(data)}"
+        )
+    rows = np.ascontiguousarray(data[: height * step].reshape(height, step)[:, : 4 * width])
+    return rows.view(">f4" if message.is_bigendian else "<f4").astype(np.float32)
+
+
+def cloud_of_message(message: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """The points of a PointCloud2 and their colours, if it has any.
+
+    Returns:
+        (H, W, 3) float32 or, of a cloud that is no image, (1, N, 3); and uint8 RGB of that shape.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    height, width = int(message.height), int(message.width)
+    points = xyz_of_cloud(message).reshape(height, width, 3)
+    packed = [one for one in message.fields if one.name in _OF_COLOR]
+    if not packed or not points.size:
+        return points, None
+    row_step = message.row_step if height > 1 else width * message.point_step
+    octets: np.ndarray = np.ndarray(
+        (height, width, 3),
+        np.uint8,
+        buffer=memoryview(message.data).cast("B"),
+        # Of four bytes 0xAARRGGBB, blue is the first where the first is the least.
+        offset=packed[0].offset + (1 if message.is_bigendian else 0),
+        strides=(row_step, message.point_step, 1),
+    )
+    return points, np.ascontiguousarray(octets if message.is_bigendian else octets[..., ::-1])
+
+
+def alignment_of_message(message: Any) -> ShownAlignment:
+    """Of a ppd_ros/msg/Alignment."""
+    return ShownAlignment(
+        message.state,
+        message.source,
+        message.scale,
+        message.shift,
+        message.inlier_ratio,
+        message.rmse_m,
+        message.failure,
+    )
+
+
+def health_of_message(message: Any) -> ShownHealth:
+    """Of a DiagnosticArray of the node; what others say in it is left out."""
+    alignment, latencies_ms, notes = None, {}, []
+    for status in message.status:
+        values = {pair.key: pair.value for pair in status.values}
+        kind = status.name.rpartition(": ")[2]
+        if kind == "alignment" and "state" in values:
+            alignment = _alignment_of_values(values)
+        elif kind == "frames" and "lifecycle" in values:
+            latencies_ms = {
+                key.removesuffix(_MEDIAN): _number(value)
+                for key, value in values.items()
+                if key.endswith(_MEDIAN)
+            }
+        else:
+            continue
+        if _level(status.level):
+            notes.append(f"{status.name}: {status.message}")
+    return ShownHealth(alignment, latencies_ms, tuple(notes))
+
+
+def _alignment_of_values(values: Mapping[str, str]) -> ShownAlignment:
+    numbers = {
+        name: _number(values.get(name, ""))
+        for name in ("scale", "shift", "inlier_ratio", "rmse_m")
+    }
+    failure = values.get("failure", "")
+    return ShownAlignment(values["state"], values.get("source", ""), failure=failure, **numbers)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _level(level: Any) -> int:
+    """Of a status; rclpy gives a byte, others a number. 0 is well."""
+    return level[0] if isinstance(level, bytes) else int(level)
