@@ -1,8 +1,9 @@
 """Mosaics and packed YUV -> RGB, by the library that works here.
 
-A full ROS install has `cv_bridge`, a pip install `rosbags-image`. Having one is not enough: apt's
-cv_bridge breaks under pip's numpy 2 at import, and under OpenCV 5 at the first image. So each is
-tried with an image before it is chosen, once, when the first such image comes.
+A pip install has `rosbags-image`; a full ROS install has `cv_bridge`, which `ppd_ros` prefers.
+Having one is not enough: apt's cv_bridge breaks under pip's numpy 2 at import, and under OpenCV 5
+at the first image. So each is tried with an image before it is chosen, once, when the first such
+image comes.
 """
 
 from __future__ import annotations
@@ -83,13 +84,6 @@ def backend_name() -> str | None:
     return _choose().name
 
 
-def _cv_bridge() -> Conversion:
-    from cv_bridge import CvBridge
-
-    bridge = CvBridge()
-    return lambda image: bridge.imgmsg_to_cv2(image, "rgb8")
-
-
 def _rosbags_image() -> Conversion:
     from rosbags.image import message_to_cvimage
 
@@ -98,11 +92,21 @@ def _rosbags_image() -> Conversion:
     return lambda image: convert(image, "rgb8")
 
 
-BACKENDS: dict[str, Callable[[], Conversion]] = {
-    "cv_bridge": _cv_bridge,
-    "rosbags-image": _rosbags_image,
-}
+BACKENDS: dict[str, Callable[[], Conversion]] = {"rosbags-image": _rosbags_image}
 """Library -> what imports it, in the order of preference."""
+
+
+def prefer(name: str, load: Callable[[], Conversion]) -> None:
+    """Have a library tried before all others: one that this package must not import itself.
+
+    Args:
+        name: of the library.
+        load: imports it; called when the first image comes that needs one.
+    """
+    others = {other: import_ for other, import_ in BACKENDS.items() if other != name}
+    BACKENDS.clear()
+    BACKENDS.update({name: load, **others})
+    _choose.cache_clear()
 
 
 @cache

@@ -15,7 +15,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ppd_core.depth_result import DepthResult
 from ppd_core.frame_statistics import FrameStatistics
-from ppd_core.image_reading import image_to_rgb
 from ppd_core.picture_reading import compressed_to_rgb
 from ppd_core.stream import WarmStart
 from ppd_core.throttle import Throttle
@@ -23,6 +22,7 @@ from ppd_core.types import RELATIVE_CLOUD_OFFSET
 from ppd_ros.camera_topics import CameraTopics
 from ppd_ros.estimate_once import answer
 from ppd_ros.frame_messages import is_dropped, messages_of
+from ppd_ros.image_reading import image_to_rgb
 from ppd_ros.metres import Metres
 from ppd_ros.parameters import FrameSettings
 from ppd_ros.requests import NEEDS_CAMERA, Request, WaitingFrame

@@ -76,10 +76,9 @@ def _images(one: Input, every: int) -> Iterator[tuple[np.ndarray, int | None]]:
     if not one.is_video:
         yield read_image(one.path), None
         return
-    video = Video(one.path)
-    for index, image in enumerate(video):
+    for index, frame in enumerate(Video(one.path)):
         if index % every == 0:
-            yield image, round(1e9 * index / video.rate_hz)
+            yield frame.image, round(1e9 * frame.stamp_s)
 
 
 def _failure(one: Input, error: Exception) -> str:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import Image
 
 from ppd_core import image_backends
-from ppd_core.image_reading import ENCODINGS, image_to_rgb
+from ppd_core.image_reading import ENCODINGS
+from ppd_ros.image_reading import image_to_rgb
 
 BAYER = ("bayer_rggb", "bayer_bggr", "bayer_gbrg", "bayer_grbg")
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
