@@ -11,6 +11,7 @@ import torch
 from ppd_core.cli import main
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import pack_xyzrgb
+from ppd_core.status_report import ERROR, OK, StatusReport
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
 from ppd_core.view import blueprint as at
 
@@ -70,18 +71,12 @@ def record(tmp_path, camera):
                 write("/ppd/alignment", out_ns, tied)
                 # After what it is needed for, as from a robot whose tf is slow.
                 write("/tf", out_ns + 5 * MS, place)
+            failed = {"state": "lost", "source": source, "failure": "too few"}
+            working = {"lifecycle": "active", "sample p50 (ms)": "31.5"}
             statuses = [
-                {
-                    "name": "ppd: frames",
-                    "values": {"lifecycle": "active", "sample p50 (ms)": "31.5"},
-                },
-                {
-                    "name": "ppd: alignment",
-                    "level": 2,
-                    "message": "no metres: few_samples",
-                    "values": {"state": "lost", "source": source, "failure": "too few"},
-                },
-                {"name": "battery", "level": 2, "message": "empty"},
+                StatusReport("ppd: frames", OK, "", working),
+                StatusReport("ppd: alignment", ERROR, "no metres: few_samples", failed),
+                StatusReport("battery", ERROR, "empty"),
             ]
             end_ns = STAMP_NS + 1000 * MS
             write("/diagnostics", end_ns, making.diagnostics_message(end_ns, statuses))
