@@ -66,7 +66,8 @@ class Report:
 
     Attributes:
         progress: counts images and frames.
-        counts: of "done", "skipped", "failed".
+        counts: inputs that are "done", "skipped" and "failed"; of videos also the "frames" that
+            are done and the "skipped frames".
     """
 
     progress: tqdm
@@ -76,6 +77,10 @@ class Report:
         """An image, or a frame, is behind us."""
         self.counts[what] += 1
         self.progress.update()
+
+    def count_video(self) -> None:
+        """A video is done, whose frames were counted."""
+        self.counts["done"] += 1
 
     def say(self, path: Path, sentence: str) -> None:
         """A line about an input."""
@@ -135,8 +140,17 @@ def write_picture(paths: dict[str, Path], picture: Picture) -> None:
 
 def _summary(output: Path, counts: Counter[str]) -> str:
     parts = [f"{counts['done']} done"]
-    if counts["skipped"]:
-        parts.append(f"{counts['skipped']} skipped, whose results exist (see --overwrite)")
+    if counts["frames"]:
+        parts.append(f"{_frames(counts['frames'])} of video")
+    skipped = [str(counts["skipped"])] if counts["skipped"] else []
+    if counts["skipped frames"]:
+        skipped.append(_frames(counts["skipped frames"]))
+    if skipped:
+        parts.append(f"{' and '.join(skipped)} skipped, whose results exist (see --overwrite)")
     if counts["failed"]:
         parts.append(f"{counts['failed']} failed")
     return f"{', '.join(parts)}: {output}"
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'' if count == 1 else 's'}"

@@ -78,7 +78,7 @@ def test_depth_of_a_video_is_a_film_of_it_with_its_sound(
     captured = capsys.readouterr()
     assert "5/5" in captured.err
     assert complaints(captured.err) == []
-    assert captured.out == "5 done: out\n"
+    assert captured.out == "1 done, 5 frames of video: out\n"
 
     assert ppd_depth("clip.mov") == 0
     assert "0 done, 1 skipped, whose results exist" in capsys.readouterr().out
@@ -102,6 +102,7 @@ def test_depth_of_photos_and_videos_gives_each_its_own(
     Image.fromarray(pictures(1)[0]).save("in/cat.png")
     assert ppd_depth("in") == 0
     assert results() == ["cat_depth.npy", "cat_depth.png", "clip_depth.mp4"]
+    assert capsys.readouterr().out == "2 done, 2 frames of video: out\n"
     assert ppd_depth("in", "--write", "side") == 0
     assert results() == ["cat_depth.npy", "cat_depth.png", "clip_depth.mp4", "clip_side.mp4"]
     assert "--write side is for videos: 1 of 2 inputs are left out" in capsys.readouterr().err
@@ -264,7 +265,7 @@ def test_depth_goes_on_where_frames_are_missing_and_says_that_they_begin_anew(
     assert complaints(captured.err) == [
         "ppd depth: clip.mp4: frame 2 begins anew, for those before it exist"
     ]
-    assert captured.out.startswith("1 done, 3 skipped")
+    assert captured.out.startswith("1 done, 1 frame of video, 3 frames skipped, whose")
     assert Path("out/clip/000000_depth.npy").read_bytes() == b"earlier"
     assert np.load("out/clip/000002_depth.npy").shape == (HEIGHT, WIDTH)
 
@@ -291,8 +292,10 @@ def test_a_truncated_video_gives_what_can_be_decoded_and_fails(
     count = len(list(Video("out/cut_depth.mp4")))
     assert 0 < count < 12
     assert len(results("out/cut")) == count
-    (line,) = complaints(capsys.readouterr().err)
+    captured = capsys.readouterr()
+    (line,) = complaints(captured.err)
     assert line.startswith("ppd depth: cut.mkv must last 1.2 s as it says, got ")
+    assert captured.out == f"0 done, {count} frames of video, 1 failed: out\n"
 
 
 def test_an_interrupted_film_leaves_nothing_that_looks_done(
