@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ppd_core.cli.inputs import Input
 from ppd_core.cli.results import WRITERS, Picture
-from ppd_core.image_files import read_image
+from ppd_core.image_files import is_animation, read_image
 from ppd_core.steady import SteadyDepth
 from ppd_core.types import Intrinsics
 
@@ -124,6 +124,8 @@ def _run_photo(batch: Batch, one: Input, estimate: SteadyDepth, report: Report) 
         report.count("skipped")
         return
     image = read_image(one.path)
+    if is_animation(one.path):
+        report.say(one.path, "only its first picture is taken; as a video, each would be")
     result = estimate(image, 0.0, intrinsics=batch.intrinsics(image))
     if result.metric_depth is None and result.alignment_failure is not None:
         raise result.alignment_failure

@@ -146,6 +146,20 @@ def test_depth_of_a_folder_goes_on_after_bad_files(
     ]
 
 
+def test_depth_of_an_animation_is_that_of_its_first_picture_and_says_so(
+    ppd_depth: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [Image.new("RGB", (WIDTH, HEIGHT), color) for color in ("red", "blue")]
+    pictures[0].save("moving.gif", save_all=True, append_images=pictures[1:])
+    pictures[0].save("still.gif")
+    pictures[0].save("phone.jpg", "MPO", save_all=True, append_images=pictures[1:])
+    assert ppd_depth("moving.gif", "still.gif", "phone.jpg", "--write", "npy") == 0
+    assert results() == ["moving_depth.npy", "phone_depth.npy", "still_depth.npy"]
+    err = capsys.readouterr().err
+    assert "ppd depth: moving.gif: only its first picture is taken" in err
+    assert err.count("first picture") == 1
+
+
 def test_depth_of_equal_stems_overwrites_nothing(ppd_depth: Run) -> None:
     write_photo(Path("cat.png"))
     write_photo(Path("cat.jpg"))
