@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,7 @@ class Report:
 
     progress: tqdm
     counts: Counter[str]
+    _said: set[str] = field(default_factory=set)
 
     def count(self, what: str) -> None:
         """An image, or a frame, is behind us."""
@@ -83,10 +84,12 @@ class Report:
         self.counts["done"] += 1
 
     def say(self, path: Path, sentence: str) -> None:
-        """A line about an input."""
+        """A line about an input; once, though each of two films may have it to say."""
         text = " ".join(sentence.split())
         line = text if str(path) in text else f"{path}: {text}"
-        self.progress.write(f"ppd depth: {line}", file=sys.stderr)
+        if line not in self._said:
+            self._said.add(line)
+            self.progress.write(f"ppd depth: {line}", file=sys.stderr)
 
 
 def run_batch(batch: Batch, inputs: list[Input], begin: Callable[[Input], SteadyDepth]) -> int:

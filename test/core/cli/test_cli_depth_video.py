@@ -95,6 +95,15 @@ def test_depth_beside_the_video_without_its_sound(ppd_depth: Run, write_clip: Wr
     assert sound("out/clip_side.mp4") == []
 
 
+def test_sound_that_no_film_can_have_is_told_once_for_all_of_them(
+    ppd_depth: Run, write_clip: WriteClip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(Path("clip.mov"), pictures(2), audio="pcm_s16le", audio_s=0.2)
+    assert ppd_depth("clip.mov", "--write", "mp4", "side") == 0
+    (line,) = complaints(capsys.readouterr().err)
+    assert line.startswith("ppd depth: clip.mov: its sound (pcm_s16le) does not fit")
+
+
 def test_depth_of_photos_and_videos_gives_each_its_own(
     ppd_depth: Run, write_clip: WriteClip, capsys: pytest.CaptureFixture[str]
 ) -> None:
