@@ -26,20 +26,6 @@ Run = Callable[..., int]
 WriteClip = Callable[..., Path]
 
 
-@pytest.fixture(scope="module")
-def tiny() -> DepthPipeline:
-    return DepthPipeline.from_pretrained("tiny", device="cpu")
-
-
-@pytest.fixture
-def ppd_depth(tiny: DepthPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """`ppd depth WORDS -o out`, with the model built once for all tests."""
-    monkeypatch.setattr(DepthPipeline, "from_pretrained", lambda *args, **options: tiny)
-    monkeypatch.chdir(tmp_path)
-    effort = ["--processing-area", "1024", "--steps", "1"]
-    return lambda *words: main(["depth", *effort, "-o", "out", *words])
-
-
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
     """A scene that moves to the left."""
     grid = np.random.default_rng(seed).integers(0, 256, (4, 12), np.uint8)
@@ -204,10 +190,11 @@ def test_relative_depth_is_tied_and_alone_it_is_the_model_s(
         for frame in Video(clip)
     ]
     paths = [f"out/clip/{index:06d}_depth.npy" for index in range(3)]
-    assert ppd_depth("clip.mp4", "--write", "npy", "--no-track") == 0
+    words = ("clip.mp4", "--steps", "1", "--write", "npy")
+    assert ppd_depth(*words, "--no-track") == 0
     for path, wanted in zip(paths, alone, strict=True):
         np.testing.assert_allclose(np.load(path), wanted, atol=1e-5)
-    assert ppd_depth("clip.mp4", "--write", "npy", "--overwrite") == 0
+    assert ppd_depth(*words, "--overwrite") == 0
     np.testing.assert_allclose(np.load(paths[0]), alone[0], atol=1e-5)
     tied = [np.load(path) for path in paths[1:]]
     for depth, own in zip(tied, alone[1:], strict=True):
