@@ -302,7 +302,8 @@ def test_depth_without_weights(
     monkeypatch.setattr(DepthPipeline, "from_pretrained", miss)
     write_photo(Path("a.png"))
     assert ppd_depth("a.png", "--weights-dir", "shelf") == 2
-    assert "ppd depth: ppd.pth is missing in shelf\n" in capsys.readouterr().err
+    hint = "--model nano is in the package and needs none"
+    assert f"ppd depth: ppd.pth is missing in shelf; {hint}\n" in capsys.readouterr().err
 
 
 def test_depth_hands_model_options_on(
