@@ -47,7 +47,8 @@ what is written, for the inputs cat.jpg and clip.mov:
   Folders are searched with their sub-folders, which OUT mirrors; files that end like a result
   are left out. Frames of clip.mov become clip/000000_depth.png and so on, counted from 0.
   Inputs that would share a name get their suffix back: cat_jpg_depth.png, cat_png_depth.png.
-  The frames of a video are tied to each other, so that depth flickers less: docs/video.md.
+  The frames of a video are tied to each other, so that depth at rest flickers
+  less: docs/video.md.
 
 exit status: 0 all done, 1 an input failed, 2 wrong usage or nothing could run, 130 interrupted
 """
