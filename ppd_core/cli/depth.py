@@ -121,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
         on stderr.
     """
     from ppd_core.cli.batch import run_batch
+    from ppd_core.stop_signals import tidy_sigterm
     from ppd_core.weights import WeightsError
 
     inputs, problems = find_inputs(args.inputs, tuple(ENDINGS.values()))
@@ -143,7 +144,8 @@ def run(args: argparse.Namespace) -> int:
     def begin_one(one: Input) -> SteadyDepth:
         return begin(args, pipeline, evidence, is_video=one.is_video)
 
-    failures = len(problems) + run_batch(batch, inputs, begin_one)
+    with tidy_sigterm():
+        failures = len(problems) + run_batch(batch, inputs, begin_one)
     return 1 if failures else 0
 
 

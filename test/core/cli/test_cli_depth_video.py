@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -294,25 +296,32 @@ def test_a_truncated_video_gives_what_can_be_decoded_and_fails(
     assert captured.out == f"0 done, {count} frames of video, 1 failed: out\n"
 
 
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
+)
 def test_an_interrupted_film_leaves_nothing_that_looks_done(
     ppd_depth: Run,
     write_clip: WriteClip,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    status: int,
 ) -> None:
+    handler = signal.getsignal(number)
     write_clip(Path("clip.mp4"), pictures(5), audio="aac", audio_s=0.5)
     estimate, calls = DepthPipeline.__call__, []
 
     def interrupt(self: DepthPipeline, *args: object, **options: object) -> DepthResult:
         calls.append(1)
         if len(calls) == 4:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
         return estimate(self, *args, **options)
 
     monkeypatch.setattr(DepthPipeline, "__call__", interrupt)
-    assert ppd_depth("clip.mp4", "--write", "mp4", "side") == 130
+    assert ppd_depth("clip.mp4", "--write", "mp4", "side") == status
     assert results() == []
-    assert capsys.readouterr().err.endswith("ppd: interrupted\n")
+    assert capsys.readouterr().err.endswith("ppd: interrupted\n") == (number == signal.SIGINT)
+    assert signal.getsignal(number) == handler
     assert ppd_depth("clip.mp4") == 0
     assert len(list(Video("out/clip_depth.mp4"))) == 5
 
