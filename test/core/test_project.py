@@ -52,6 +52,12 @@ def test_every_file_that_the_contributing_table_names_exists():
     assert not missing - {"out/demo/"}
 
 
+def test_every_file_of_the_packages_that_the_readme_names_exists():
+    named = set(re.findall(r"ppd_(?:core|ros)/[\w/]+\.\w+", README))
+    assert "ppd_core/assets/table.mcap" in named
+    assert not {name for name in named if not (ROOT / name).exists()}
+
+
 def test_every_link_inside_the_docs_leads_somewhere():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
