@@ -6,12 +6,12 @@ A photo has no metres in it: they come from what you know of the scene, its near
 distance, and are of the right order, no more. The field of view decides the cloud's shape.
 """
 
-import argparse
+from argparse import ArgumentParser, RawTextHelpFormatter
 from pathlib import Path
 
 from ppd_core import DepthPipeline, Intrinsics, alignment_from_range, read_image, write_ply
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
 parser.add_argument("folder", type=Path, metavar="FOLDER")
 parser.add_argument("out", type=Path, metavar="OUT")
 parser.add_argument("--fov-deg", type=float, default=60.0, help="horizontal field of view")

@@ -7,14 +7,14 @@ points in reach is taken for the table. Nothing is checked for collisions, what 
 see is not there, and a flying pixel makes its object wider. CLOUD.ply.png shows the fingers.
 """
 
-import argparse
+from argparse import ArgumentParser, RawTextHelpFormatter
 
 import cv2
 import numpy as np
 
 from ppd_core import find_plane, read_ply, render_cloud, write_png
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
 parser.add_argument("cloud", metavar="CLOUD.ply")
 parser.add_argument("--opening-m", type=float, default=0.085, help="the gripper's")
 args = parser.parse_args()

@@ -6,12 +6,12 @@ The numbers have no unit: small is near, about 0 to 1. `--model ppd-da2` takes t
 model (2 GB, fetched once), which has seen the world; nano has seen simulated rooms and tables.
 """
 
-import argparse
+from argparse import ArgumentParser, RawTextHelpFormatter
 from pathlib import Path
 
 from ppd_core import DepthPipeline, depth_preview, read_image, write_depth_npy, write_png
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
 parser.add_argument("photo", type=Path, metavar="PHOTO")
 parser.add_argument("--model", default="nano")
 args = parser.parse_args()

@@ -7,15 +7,15 @@ by `cv2.imwrite`. The viewer's and rs-convert's PNGs are coloured, and no metres
 them. Writes DEPTH_refined.png (millimetres) and DEPTH_refined.ply (metres).
 """
 
-import argparse
 import sys
+from argparse import ArgumentParser, RawTextHelpFormatter
 from pathlib import Path
 
 import numpy as np
 
 import ppd_core as ppd
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
 parser.add_argument("color", metavar="COLOR.png")
 parser.add_argument("depth", type=Path, metavar="DEPTH.png")
 parser.add_argument("--unit-m", type=float, default=0.001, help="of DEPTH.png, in metres")

@@ -58,6 +58,18 @@ def read_image(path: str | Path) -> np.ndarray:
         return _to_rgb(Path(path), image)
 
 
+def is_animation(path: str | Path) -> bool:
+    """Whether an image file, such as a GIF, holds pictures that are shown one after the other.
+
+    Raises:
+        ValueError: as `read_image`, but what is not looked at may still be damaged.
+    """
+    with _opened(path) as image:
+        # A phone's JPEG may hold several pictures, too, of which the first is the photo.
+        is_photo = image.format in ("JPEG", "MPO", "TIFF")
+        return not is_photo and bool(getattr(image, "is_animated", False))
+
+
 @contextmanager
 def _opened(path: str | Path) -> Iterator[PIL.Image.Image]:
     """An image file that is not too large; whatever goes wrong in the block is a ValueError."""

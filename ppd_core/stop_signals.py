@@ -1,11 +1,14 @@
-"""Ctrl-C and SIGTERM, kept until the step is done."""
+"""Ctrl-C and SIGTERM: kept until the step is done, or an end that tidies up."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_S = 5.0
@@ -42,3 +45,19 @@ class StopSignals:
     def received(self) -> int:
         """The signal that came, or 0."""
         return self._number
+
+
+@contextmanager
+def tidy_sigterm() -> Iterator[None]:
+    """While it is open, SIGTERM ends the program as an exception does, so that files that are
+    not complete are removed; the exit status is the shell's, 143.
+    """
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

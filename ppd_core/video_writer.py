@@ -87,10 +87,12 @@ class Mp4Writer:
         self._end_ticks = 0
 
     def __enter__(self) -> Mp4Writer:
-        if self._audio is not None:
-            self._stack.callback(self._audio.close)
-        self._unfinished = self._stack.enter_context(atomic_path(self._path))
-        self._stack.push(self._close)
+        with ExitStack() as stack:  # Which closes the sound where the file cannot be made.
+            if self._audio is not None:
+                stack.callback(self._audio.close)
+            self._unfinished = stack.enter_context(atomic_path(self._path))
+            stack.push(self._close)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -67,7 +68,12 @@ class Anchors:
 
 
 def depth_anchors(
-    depth: Tensor, height: int, width: int, config: AlignmentConfig, *, source: str = "depth"
+    depth: np.ndarray | Tensor,
+    height: int,
+    width: int,
+    config: AlignmentConfig,
+    *,
+    source: str = "depth",
 ) -> Anchors:
     """Samples of a sensor's depth image that is registered to the colour image.
 
@@ -77,12 +83,13 @@ def depth_anchors(
 
     Args:
         depth: (h, w) float32, metres along the optical z axis, of any size, showing what the
-            image shows; NaN, infinite or <= 0 = hole.
+            image shows; NaN, infinite or <= 0 = hole. On the device of the depth to be aligned.
         height, width: of the colour image.
 
     Raises:
         ValueError: `depth` is not such an image.
     """
+    depth = torch.as_tensor(depth)
     check_sensor_depth(depth)
     is_seen = (depth >= max(config.min_depth_m, _LEAST_M)) & (depth <= config.max_depth_m)
     seen = torch.where(is_seen, depth.float(), torch.nan)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppd_core.cli.inputs import Input
 from ppd_core.cli.results import WRITERS, Picture
-from ppd_core.image_files import read_image
+from ppd_core.image_files import is_animation, read_image
 from ppd_core.steady import SteadyDepth
 from ppd_core.types import Intrinsics
 
@@ -66,22 +66,30 @@ class Report:
 
     Attributes:
         progress: counts images and frames.
-        counts: of "done", "skipped", "failed".
+        counts: inputs that are "done", "skipped" and "failed"; of videos also the "frames" that
+            are done and the "skipped frames".
     """
 
     progress: tqdm
     counts: Counter[str]
+    _said: set[str] = field(default_factory=set)
 
     def count(self, what: str) -> None:
         """An image, or a frame, is behind us."""
         self.counts[what] += 1
         self.progress.update()
 
+    def count_video(self) -> None:
+        """A video is done, whose frames were counted."""
+        self.counts["done"] += 1
+
     def say(self, path: Path, sentence: str) -> None:
-        """A line about an input."""
+        """A line about an input; once, though each of two films may have it to say."""
         text = " ".join(sentence.split())
         line = text if str(path) in text else f"{path}: {text}"
-        self.progress.write(f"ppd depth: {line}", file=sys.stderr)
+        if line not in self._said:
+            self._said.add(line)
+            self.progress.write(f"ppd depth: {line}", file=sys.stderr)
 
 
 def run_batch(batch: Batch, inputs: list[Input], begin: Callable[[Input], SteadyDepth]) -> int:
@@ -119,6 +127,8 @@ def _run_photo(batch: Batch, one: Input, estimate: SteadyDepth, report: Report) 
         report.count("skipped")
         return
     image = read_image(one.path)
+    if is_animation(one.path):
+        report.say(one.path, "only its first picture is taken; as a video, each would be")
     result = estimate(image, 0.0, intrinsics=batch.intrinsics(image))
     if result.metric_depth is None and result.alignment_failure is not None:
         raise result.alignment_failure
@@ -135,8 +145,17 @@ def write_picture(paths: dict[str, Path], picture: Picture) -> None:
 
 def _summary(output: Path, counts: Counter[str]) -> str:
     parts = [f"{counts['done']} done"]
-    if counts["skipped"]:
-        parts.append(f"{counts['skipped']} skipped, whose results exist (see --overwrite)")
+    if counts["frames"]:
+        parts.append(f"{_frames(counts['frames'])} of video")
+    skipped = [str(counts["skipped"])] if counts["skipped"] else []
+    if counts["skipped frames"]:
+        skipped.append(_frames(counts["skipped frames"]))
+    if skipped:
+        parts.append(f"{' and '.join(skipped)} skipped, whose results exist (see --overwrite)")
     if counts["failed"]:
         parts.append(f"{counts['failed']} failed")
     return f"{', '.join(parts)}: {output}"
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'' if count == 1 else 's'}"

@@ -47,7 +47,8 @@ what is written, for the inputs cat.jpg and clip.mov:
   Folders are searched with their sub-folders, which OUT mirrors; files that end like a result
   are left out. Frames of clip.mov become clip/000000_depth.png and so on, counted from 0.
   Inputs that would share a name get their suffix back: cat_jpg_depth.png, cat_png_depth.png.
-  The frames of a video are tied to each other, so that depth flickers less: docs/video.md.
+  The frames of a video are tied to each other, so that depth at rest flickers
+  less: docs/video.md.
 
 exit status: 0 all done, 1 an input failed, 2 wrong usage or nothing could run, 130 interrupted
 """
@@ -120,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
         on stderr.
     """
     from ppd_core.cli.batch import run_batch
+    from ppd_core.stop_signals import tidy_sigterm
     from ppd_core.weights import WeightsError
 
     inputs, problems = find_inputs(args.inputs, tuple(ENDINGS.values()))
@@ -142,7 +144,8 @@ def run(args: argparse.Namespace) -> int:
     def begin_one(one: Input) -> SteadyDepth:
         return begin(args, pipeline, evidence, is_video=one.is_video)
 
-    failures = len(problems) + run_batch(batch, inputs, begin_one)
+    with tidy_sigterm():
+        failures = len(problems) + run_batch(batch, inputs, begin_one)
     return 1 if failures else 0
 
 

@@ -53,7 +53,8 @@ def find_inputs(
     Returns:
         The files, and one sentence for each word that gave none. Results are named after the
         file (in a folder: its path below the folder) without suffix; files that would share a
-        name get their suffix back (`cat_jpg`, `cat_png`), and if that is not enough, a number.
+        name, also a video and a folder of photos, get their suffix back (`cat_jpg`, `cat_png`),
+        and if that is not enough, a number.
     """
     found: dict[Path, Input] = {}
     problems = []
@@ -88,6 +89,9 @@ def _candidates(word: Path, result_endings: tuple[str, ...]) -> Iterator[Input]:
 def _told_apart(inputs: list[Input]) -> list[Input]:
     """The same files under names that differ, also where case does not count."""
     counts = Counter(_key(one.name) for one in inputs)
+    # A video's frames have a folder of its name, which may be that of photos, too.
+    folders = {_key(parent) for one in inputs for parent in one.name.parents}
+    counts.update(key for one in inputs if one.is_video and (key := _key(one.name)) in folders)
     taken = {name for name, count in counts.items() if count == 1}
     named = []
     for one in inputs:

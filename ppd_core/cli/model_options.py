@@ -101,19 +101,24 @@ def load_pipeline(args: argparse.Namespace) -> DepthPipeline:
 
     Raises:
         ValueError: no such model, device, dtype or backend, or it cannot run here.
-        WeightsError: a file is missing or not what it should be.
+        WeightsError: a file is missing or not what it should be; it names the model that needs
+            none.
     """
     from ppd_core.backends.package import is_package
     from ppd_core.device import DTYPES
     from ppd_core.pipeline import DepthPipeline
     from ppd_core.threads import set_threads
+    from ppd_core.weights import WeightsError
 
     set_threads()
-    return DepthPipeline.from_pretrained(
-        args.model,
-        device=args.device,
-        dtype=DTYPES[args.dtype] if args.dtype else None,
-        # Photos differ in size, and the pipeline's own choice on CUDA compiles for each.
-        backend=args.backend or (None if is_package(args.model) else "eager"),
-        weights_dir=args.weights_dir,
-    )
+    try:
+        return DepthPipeline.from_pretrained(
+            args.model,
+            device=args.device,
+            dtype=DTYPES[args.dtype] if args.dtype else None,
+            # Photos differ in size, and the pipeline's own choice on CUDA compiles for each.
+            backend=args.backend or (None if is_package(args.model) else "eager"),
+            weights_dir=args.weights_dir,
+        )
+    except WeightsError as error:
+        raise WeightsError(f"{error}; --model nano is in the package and needs none") from error

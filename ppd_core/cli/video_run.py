@@ -70,6 +70,7 @@ def run_video(batch: Batch, one: Input, estimate: SteadyDepth, report: Report) -
         _run_frames(look, one, _readable(video, problems), writers, report)
     if problems:
         raise problems[0]
+    report.count_video()
 
 
 def _run_frames(
@@ -91,7 +92,7 @@ def _run_frames(
         paths = batch.to_write(one.name / f"{index:06d}", batch.frames)
         if not paths and not writers:
             is_gap = True
-            report.count("skipped")
+            report.count("skipped frames")
             continue
         if is_gap and look.estimate.is_tracked:
             report.say(one.path, f"frame {index} begins anew, for those before it exist")
@@ -103,7 +104,7 @@ def _run_frames(
         for kind, writer in writers.items():
             writer.write(FILMS[kind](frame.image, picture), frame.ticks, end_ticks)
         num_done += 1
-        report.count("done")
+        report.count("frames")
     if num_done and num_lost == num_done:
         raise ValueError(f"none of its frames has metres: {failure}")
     if num_lost:

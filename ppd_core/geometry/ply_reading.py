@@ -37,7 +37,7 @@ def read_ply(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
     try:
         vertices = _vertices(content)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"{path} cannot be read as PLY: {error}") from error
     points = np.stack([vertices[axis] for axis in "xyz"], axis=-1).astype(np.float32)
     names = vertices.dtype.names or ()
@@ -73,13 +73,17 @@ def _layout(header: str) -> tuple[str, int, list[tuple[str, str]]]:
     starts = [index for index, words in enumerate(lines) if words[0] == "element"]
     if not starts or lines[starts[0]][1:2] != ["vertex"]:
         raise ValueError("its first element must be 'vertex', got another")
-    count = int(lines[starts[0]][2])
+    count = " ".join(lines[starts[0]][2:])
+    if not count.isdecimal():
+        raise ValueError(f"the number of its vertices must be one, got {count!r}")
     of_vertices = lines[starts[0] + 1 : starts[1] if len(starts) > 1 else None]
     properties = [words for words in of_vertices if words[0] == "property"]
-    unknown = [" ".join(words) for words in properties if words[1] not in _NUMBERS]
+    unknown = [
+        " ".join(words) for words in properties if len(words) != 3 or words[1] not in _NUMBERS
+    ]
     if unknown:
         raise ValueError(f"properties of a vertex must be numbers, got {unknown[0]!r}")
-    return kind, count, [(name, _NUMBERS[number]) for _, number, name in properties]
+    return kind, int(count), [(name, _NUMBERS[number]) for _, number, name in properties]
 
 
 def _ascii_vertices(body: bytes, count: int, dtype: np.dtype) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -27,6 +30,7 @@ from ppd_core.models.sp_dit import SpDit
 from ppd_core.registry import REGISTRY, PublishedFile
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RELATIVE_TOLERANCE = 1e-4
 
 
@@ -238,3 +242,14 @@ def write_clip() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a script of `benchmarks/`, as `python benchmarks/NAME.py` finds its siblings."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    threads = torch.get_num_threads()
+    yield importlib.import_module
+    torch.set_num_threads(threads)
+    for path in BENCHMARKS.glob("*.py"):
+        sys.modules.pop(path.stem, None)

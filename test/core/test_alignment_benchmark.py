@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
-import torch
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
 pytest.importorskip("webdataset", reason="shards need webdataset")
 
 from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def benchmark(benchmark):
     try:
         RgbdCamera(16, 16).close()
     except RenderingUnavailableError as error:
         pytest.skip(str(error))
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    threads = torch.get_num_threads()
-    yield importlib.import_module("alignment")
-    torch.set_num_threads(threads)
-    for name in [path.stem for path in (ROOT / "benchmarks").glob("*.py")]:
-        sys.modules.pop(name, None)
+    return benchmark("alignment")
 
 
 def test_the_benchmark_writes_every_figure_and_the_table(benchmark, tmp_path):

@@ -73,6 +73,11 @@ def test_example_is_short_and_says_how_to_run_it(path: Path) -> None:
     assert f"\n    .venv/bin/python examples/{path.name}" in docstring
 
 
+def test_help_shows_the_command_on_its_own_line(tmp_path: Path) -> None:
+    output = said(run("one_photo.py", "--help", folder=tmp_path))
+    assert "\n    .venv/bin/python examples/one_photo.py photo.jpg\n" in output
+
+
 def test_the_list_of_examples_names_each_of_them() -> None:
     listed = re.findall(r"\]\((\w+\.py)\)", (ROOT / "examples/README.md").read_text("utf-8"))
     assert sorted(listed) == [path.name for path in EXAMPLES]

@@ -32,12 +32,30 @@ def test_the_readme_s_python_example_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "cloud.ply").stat().st_size > 0
 
 
+def test_the_readme_s_sensor_example_follows_the_sensor():
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    pipeline = ppd_core.DepthPipeline.from_pretrained("nano", device="cpu")
+    sensor_depth = pipeline(image).relative_depth.add(0.5).expm1().numpy()
+    camera = ppd_core.Intrinsics.from_fov(64, 48, 60)
+    names = {"image": image, "sensor_depth": sensor_depth, "stamp_s": 0.0, "camera": camera}
+    names["pipeline"] = pipeline
+    exec(code, names)
+    np.testing.assert_allclose(names["result"].metric_depth, sensor_depth, rtol=0.02)
+
+
 def test_every_file_that_the_contributing_table_names_exists():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([\w./]+(?:\.(?:py|txt|xml|yaml|md)|/))`", text))
     assert len(named) > 10
     missing = {name for name in named if not (ROOT / name.rstrip("/")).exists()}
     assert not missing - {"out/demo/"}
+
+
+def test_every_file_of_the_packages_that_the_readme_names_exists():
+    named = set(re.findall(r"ppd_(?:core|ros)/[\w/]+\.\w+", README))
+    assert "ppd_core/assets/table.mcap" in named
+    assert not {name for name in named if not (ROOT / name).exists()}
 
 
 def test_every_link_inside_the_docs_leads_somewhere():

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
-import torch
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
 pytest.importorskip("av", reason="videos need PyAV")
@@ -16,18 +12,6 @@ pytest.importorskip("av", reason="videos need PyAV")
 from ppd_core import DepthPipeline
 from ppd_core.config import PipelineConfig, PreprocessConfig, SpDitConfig
 from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    threads = torch.get_num_threads()
-    yield importlib.import_module
-    torch.set_num_threads(threads)
-    for name in [path.stem for path in (ROOT / "benchmarks").glob("*.py")]:
-        sys.modules.pop(name, None)
 
 
 def test_it_writes_every_figure_and_the_tables(benchmark, tmp_path):

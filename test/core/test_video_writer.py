@@ -233,12 +233,18 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_film_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_film_into_a_folder_that_is_not_there_closes_its_sound(
+    tmp_path: Path, write_clip: WriteClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", shades(2), audio="aac", audio_s=0.2)
+    audio, closed = AudioCopy(clip, 0.0), []
+    monkeypatch.setattr(audio, "close", lambda: closed.append(True))
     with (
         pytest.raises(ValueError, match=r"cannot write .*none/film\.mp4: No such file"),
-        Mp4Writer(tmp_path / "none" / "film.mp4", MILLISECONDS),
+        Mp4Writer(tmp_path / "none" / "film.mp4", MILLISECONDS, audio=audio),
     ):
         pytest.fail("the block must not run")
+    assert closed == [True]
 
 
 def test_a_film_of_nothing_is_an_error(tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,18 +13,6 @@ pytest.importorskip("mujoco", reason="the simulator needs mujoco")
 from ppd_core import DepthPipeline, Intrinsics
 from ppd_core.config import PipelineConfig, PreprocessConfig, SpDitConfig
 from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera, RgbdFrame
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    threads = torch.get_num_threads()
-    yield importlib.import_module
-    torch.set_num_threads(threads)
-    for name in [path.stem for path in (ROOT / "benchmarks").glob("*.py")]:
-        sys.modules.pop(name, None)
 
 
 def test_it_writes_every_figure_and_the_tables(benchmark, tmp_path):

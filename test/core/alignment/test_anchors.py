@@ -204,3 +204,9 @@ def test_a_mixed_up_unit_is_seen(depth, words):
 def test_ordinary_depths_and_nothing_at_all_are_no_mixed_up_unit():
     check_unit(torch.tensor([0.04, 0.6, 300.0, -1.0, torch.nan]))
     check_unit(torch.full((4,), torch.nan))
+
+
+def test_depth_anchors_take_an_array_as_they_take_a_tensor() -> None:
+    depth = torch.linspace(0.5, 5, 48 * 64).view(48, 64)
+    of_array, of_tensor = (depth_anchors(one, 48, 64, CONFIG) for one in (depth.numpy(), depth))
+    assert torch.equal(of_array.depth, of_tensor.depth)

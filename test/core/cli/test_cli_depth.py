@@ -16,22 +16,9 @@ from ppd_core.cli.model_options import DTYPE_NAMES
 from ppd_core.device import DTYPES
 
 WIDTH, HEIGHT = 48, 32
-AREA = "1024"
+AREA = 1024  # as the fixture asks for
 
 Run = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def tiny() -> DepthPipeline:
-    return DepthPipeline.from_pretrained("tiny", device="cpu")
-
-
-@pytest.fixture
-def ppd_depth(tiny: DepthPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """`ppd depth WORDS -o out`, with the model built once for all tests."""
-    monkeypatch.setattr(DepthPipeline, "from_pretrained", lambda *args, **options: tiny)
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: main(["depth", *words, "-o", "out", "--processing-area", AREA])
 
 
 def write_photo(path: Path, width: int = WIDTH, height: int = HEIGHT) -> Path:
@@ -78,7 +65,7 @@ def test_depth_of_everything_in_metres(
         "cat_view.png",
     ]
     with Image.open("cat.png") as photo:
-        relative = tiny(np.array(photo), num_steps=2, processing_area=int(AREA)).relative_depth
+        relative = tiny(np.array(photo), num_steps=2, processing_area=AREA).relative_depth
     ratio = np.log1p(8) - np.log1p(0.5)
     expected = np.expm1(ratio * relative.numpy() + np.log1p(0.5))
     metres = np.load("out/cat_depth.npy")
@@ -144,6 +131,20 @@ def test_depth_of_a_folder_goes_on_after_bad_files(
         "ppd depth: photos/empty.jpg must be an image file, got an empty one (0 bytes)",
         "ppd depth: photos/small.png: image must be at least 16 x 16 pixels, got 4 x 4",
     ]
+
+
+def test_depth_of_an_animation_is_that_of_its_first_picture_and_says_so(
+    ppd_depth: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [Image.new("RGB", (WIDTH, HEIGHT), color) for color in ("red", "blue")]
+    pictures[0].save("moving.gif", save_all=True, append_images=pictures[1:])
+    pictures[0].save("still.gif")
+    pictures[0].save("phone.jpg", "MPO", save_all=True, append_images=pictures[1:])
+    assert ppd_depth("moving.gif", "still.gif", "phone.jpg", "--write", "npy") == 0
+    assert results() == ["moving_depth.npy", "phone_depth.npy", "still_depth.npy"]
+    err = capsys.readouterr().err
+    assert "ppd depth: moving.gif: only its first picture is taken" in err
+    assert err.count("first picture") == 1
 
 
 def test_depth_of_equal_stems_overwrites_nothing(ppd_depth: Run) -> None:
@@ -246,8 +247,7 @@ def test_depth_refuses_a_processing_area_out_of_range(
     ppd_depth: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_photo(Path("a.png"))
-    assert ppd_depth("a.png", "--processing-area", "1") == 0  # the fixture's comes last
-    assert main(["depth", "a.png", "-o", "out", "--processing-area", "1"]) == 2
+    assert ppd_depth("a.png", "--processing-area", "1") == 2
     assert "processing_area must be in [256, 16000000] pixels, got 1" in capsys.readouterr().err
 
 
@@ -302,7 +302,8 @@ def test_depth_without_weights(
     monkeypatch.setattr(DepthPipeline, "from_pretrained", miss)
     write_photo(Path("a.png"))
     assert ppd_depth("a.png", "--weights-dir", "shelf") == 2
-    assert "ppd depth: ppd.pth is missing in shelf\n" in capsys.readouterr().err
+    hint = "--model nano is in the package and needs none"
+    assert f"ppd depth: ppd.pth is missing in shelf; {hint}\n" in capsys.readouterr().err
 
 
 def test_depth_hands_model_options_on(

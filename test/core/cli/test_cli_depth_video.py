@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,20 +26,6 @@ WIDTH, HEIGHT = 48, 32
 
 Run = Callable[..., int]
 WriteClip = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def tiny() -> DepthPipeline:
-    return DepthPipeline.from_pretrained("tiny", device="cpu")
-
-
-@pytest.fixture
-def ppd_depth(tiny: DepthPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """`ppd depth WORDS -o out`, with the model built once for all tests."""
-    monkeypatch.setattr(DepthPipeline, "from_pretrained", lambda *args, **options: tiny)
-    monkeypatch.chdir(tmp_path)
-    effort = ["--processing-area", "1024", "--steps", "1"]
-    return lambda *words: main(["depth", *effort, "-o", "out", *words])
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -78,7 +66,7 @@ def test_depth_of_a_video_is_a_film_of_it_with_its_sound(
     captured = capsys.readouterr()
     assert "5/5" in captured.err
     assert complaints(captured.err) == []
-    assert captured.out == "5 done: out\n"
+    assert captured.out == "1 done, 5 frames of video: out\n"
 
     assert ppd_depth("clip.mov") == 0
     assert "0 done, 1 skipped, whose results exist" in capsys.readouterr().out
@@ -95,6 +83,15 @@ def test_depth_beside_the_video_without_its_sound(ppd_depth: Run, write_clip: Wr
     assert sound("out/clip_side.mp4") == []
 
 
+def test_sound_that_no_film_can_have_is_told_once_for_all_of_them(
+    ppd_depth: Run, write_clip: WriteClip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(Path("clip.mov"), pictures(2), audio="pcm_s16le", audio_s=0.2)
+    assert ppd_depth("clip.mov", "--write", "mp4", "side") == 0
+    (line,) = complaints(capsys.readouterr().err)
+    assert line.startswith("ppd depth: clip.mov: its sound (pcm_s16le) does not fit")
+
+
 def test_depth_of_photos_and_videos_gives_each_its_own(
     ppd_depth: Run, write_clip: WriteClip, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +99,7 @@ def test_depth_of_photos_and_videos_gives_each_its_own(
     Image.fromarray(pictures(1)[0]).save("in/cat.png")
     assert ppd_depth("in") == 0
     assert results() == ["cat_depth.npy", "cat_depth.png", "clip_depth.mp4"]
+    assert capsys.readouterr().out == "2 done, 2 frames of video: out\n"
     assert ppd_depth("in", "--write", "side") == 0
     assert results() == ["cat_depth.npy", "cat_depth.png", "clip_depth.mp4", "clip_side.mp4"]
     assert "--write side is for videos: 1 of 2 inputs are left out" in capsys.readouterr().err
@@ -194,10 +192,11 @@ def test_relative_depth_is_tied_and_alone_it_is_the_model_s(
         for frame in Video(clip)
     ]
     paths = [f"out/clip/{index:06d}_depth.npy" for index in range(3)]
-    assert ppd_depth("clip.mp4", "--write", "npy", "--no-track") == 0
+    words = ("clip.mp4", "--steps", "1", "--write", "npy")
+    assert ppd_depth(*words, "--no-track") == 0
     for path, wanted in zip(paths, alone, strict=True):
         np.testing.assert_allclose(np.load(path), wanted, atol=1e-5)
-    assert ppd_depth("clip.mp4", "--write", "npy", "--overwrite") == 0
+    assert ppd_depth(*words, "--overwrite") == 0
     np.testing.assert_allclose(np.load(paths[0]), alone[0], atol=1e-5)
     tied = [np.load(path) for path in paths[1:]]
     for depth, own in zip(tied, alone[1:], strict=True):
@@ -264,7 +263,7 @@ def test_depth_goes_on_where_frames_are_missing_and_says_that_they_begin_anew(
     assert complaints(captured.err) == [
         "ppd depth: clip.mp4: frame 2 begins anew, for those before it exist"
     ]
-    assert captured.out.startswith("1 done, 3 skipped")
+    assert captured.out.startswith("1 done, 1 frame of video, 3 frames skipped, whose")
     assert Path("out/clip/000000_depth.npy").read_bytes() == b"earlier"
     assert np.load("out/clip/000002_depth.npy").shape == (HEIGHT, WIDTH)
 
@@ -291,29 +290,38 @@ def test_a_truncated_video_gives_what_can_be_decoded_and_fails(
     count = len(list(Video("out/cut_depth.mp4")))
     assert 0 < count < 12
     assert len(results("out/cut")) == count
-    (line,) = complaints(capsys.readouterr().err)
+    captured = capsys.readouterr()
+    (line,) = complaints(captured.err)
     assert line.startswith("ppd depth: cut.mkv must last 1.2 s as it says, got ")
+    assert captured.out == f"0 done, {count} frames of video, 1 failed: out\n"
 
 
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
+)
 def test_an_interrupted_film_leaves_nothing_that_looks_done(
     ppd_depth: Run,
     write_clip: WriteClip,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    status: int,
 ) -> None:
+    handler = signal.getsignal(number)
     write_clip(Path("clip.mp4"), pictures(5), audio="aac", audio_s=0.5)
     estimate, calls = DepthPipeline.__call__, []
 
     def interrupt(self: DepthPipeline, *args: object, **options: object) -> DepthResult:
         calls.append(1)
         if len(calls) == 4:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
         return estimate(self, *args, **options)
 
     monkeypatch.setattr(DepthPipeline, "__call__", interrupt)
-    assert ppd_depth("clip.mp4", "--write", "mp4", "side") == 130
+    assert ppd_depth("clip.mp4", "--write", "mp4", "side") == status
     assert results() == []
-    assert capsys.readouterr().err.endswith("ppd: interrupted\n")
+    assert capsys.readouterr().err.endswith("ppd: interrupted\n") == (number == signal.SIGINT)
+    assert signal.getsignal(number) == handler
     assert ppd_depth("clip.mp4") == 0
     assert len(list(Video("out/clip_depth.mp4"))) == 5
 

@@ -101,3 +101,8 @@ def test_find_inputs_knows_videos(tmp_path: Path, suffix: str) -> None:
     touch(tmp_path, f"clip.{suffix}")
     inputs, _ = find_inputs([tmp_path], ENDINGS)
     assert inputs[0].is_video
+
+
+def test_find_inputs_keeps_a_video_s_frames_from_the_photos_of_a_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "walk/000000.jpg", "walk.mp4", "run.mp4", "jump/a.png", "jump.png")
+    assert sorted(names(tmp_path)) == ["jump", "jump/a", "run", "walk/000000", "walk_mp4"]

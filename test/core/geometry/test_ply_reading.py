@@ -92,6 +92,9 @@ def written(path: Path, change: tuple[bytes, bytes]) -> Path:
         ((b"element vertex", b"element face"), "first element must be 'vertex'"),
         ((b"float z", b"float w"), "must have x, y and z, got no z"),
         ((b"float z", b"list uchar int z"), "must be numbers, got 'property list uchar int z'"),
+        ((b"float z", b"float"), "must be numbers, got 'property float'"),
+        ((b"vertex 2", b"vertex"), "number of its vertices must be one, got ''"),
+        ((b"vertex 2", b"vertex -1"), "number of its vertices must be one, got '-1'"),
         ((b"vertex 2", b"vertex 3"), "3 vertices need 45 bytes, got 30"),
         ((b"binary_little_endian", b"ascii"), "2 vertices need as many lines of 6 numbers"),
     ],
@@ -101,6 +104,16 @@ def test_what_is_no_cloud_is_named(
 ) -> None:
     path = written(tmp_path / "cloud.ply", change)
     with pytest.raises(ValueError, match=f"cloud.ply cannot be read as PLY: .*{words}"):
+        read_ply(path)
+
+
+def test_a_color_that_does_not_fit_its_type_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cloud.ply"
+    path.write_text(
+        "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
+        "property float z\nproperty uchar red\nend_header\n1 2 3 300\n"
+    )
+    with pytest.raises(ValueError, match=r"cloud\.ply cannot be read as PLY: .*300"):
         read_ply(path)
 
 
