@@ -8,7 +8,7 @@ what frames still wait for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,6 +46,7 @@ class Plan:
         kept: topics that are copied as they are.
         storage, compression: see `BagWriter`.
         camera: the camera of images without calibration.
+        given: what else decides what comes out, as the user gave it: the model, the camera.
     """
 
     reader: BagReader
@@ -56,14 +57,16 @@ class Plan:
     storage: str = "mcap"
     compression: str = "none"
     camera: CameraOfSize | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """What a run must share with the one that it goes on with."""
         return {
-            "input": _fingerprint(self.reader.path),
+            "input": _fingerprint(self.reader.files),
             "topics": sorted(self.chosen.names(self.settings.frames.source)),
             "kept": sorted(self.kept),
             "storage": self.storage,
+            **self.given,
             **self.settings.facts(),
         }
 
@@ -118,9 +121,11 @@ class Run:
         """Go on behind a checkpoint.
 
         Raises:
-            ValueError: it is of another recording, or of other settings.
+            ValueError: it is of another recording, or of other settings, or of no run at all.
         """
-        facts, before = _plain(self.plan.facts()), state["facts"]
+        facts, before = _plain(self.plan.facts()), state.get("facts")
+        if before is None:
+            raise ValueError(f"{self.plan.folder} holds a recording that no such run has written")
         changed = [key for key in facts | before if facts.get(key) != before.get(key)]
         if changed:
             raise ValueError(
@@ -259,9 +264,8 @@ class _Copier:
         self._note()
 
 
-def _fingerprint(path: Path) -> list[Any]:
+def _fingerprint(files: Sequence[Path]) -> list[Any]:
     """What tells a recording from another one: names, sizes and times of its files."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
     stats = [(file.name, file.stat()) for file in files if file.is_file()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 

@@ -6,12 +6,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from ppd_core.cli.bag_options import add_parser, chosen_of, kept_of, settings_of
+from ppd_core.cli.bag_options import add_parser, chosen_of, given_of, kept_of, settings_of
 from ppd_core.cli.camera_options import camera_of
 from ppd_core.cli.model_options import check_effort, load_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ppd_core.bag.reader import BagReader
     from ppd_core.bag.run import Plan, Run
@@ -47,9 +48,8 @@ def _run(args: argparse.Namespace, reader: BagReader, is_stopped: Callable[[], b
     from ppd_core.bag.run import Plan, Run, Watch
     from ppd_core.bag.writer import BagWriter
 
+    _check_apart(reader, args.output)
     chosen = chosen_of(args, reader)
-    if args.overwrite:
-        BagWriter.discard(args.output)
     pipeline = load_pipeline(args)
     settings = settings_of(args, chosen, pipeline)
     plan = Plan(
@@ -61,8 +61,12 @@ def _run(args: argparse.Namespace, reader: BagReader, is_stopped: Callable[[], b
         args.storage,
         args.compression,
         camera_of(args),
+        given_of(args),
     )
     _tell(args, plan, pipeline)
+    # Only now: nothing is to be lost to a word that was mistyped.
+    if args.overwrite:
+        _discard(args.output)
     total = reader.topics[chosen.image].count
     # Of unknown lengths tqdm tells the rate alone.
     with tqdm(total=total, unit="img", desc="bag", smoothing=0.05) as bar:
@@ -81,6 +85,23 @@ def _run(args: argparse.Namespace, reader: BagReader, is_stopped: Callable[[], b
         else:
             run.is_complete = True
     return _end(run)
+
+
+def _check_apart(reader: BagReader, folder: Path) -> None:
+    """Refuse to write where the recording itself lies."""
+    for path in reader.files:
+        if path.resolve().parent == folder.resolve():
+            raise ValueError(f"OUT must be another folder than that of IN, got {folder} for both")
+
+
+def _discard(folder: Path) -> None:
+    """Remove what an earlier run wrote, and nothing that anybody else did."""
+    from ppd_core.bag.writer import BagWriter
+
+    earlier = BagWriter.resumed(folder)
+    if earlier is not None and "facts" not in earlier:
+        raise ValueError(f"--overwrite: {folder} holds a recording that no such run has written")
+    BagWriter.discard(folder)
 
 
 def _tell(args: argparse.Namespace, plan: Plan, pipeline: DepthPipeline) -> None:

@@ -178,8 +178,11 @@ def _source(args: argparse.Namespace, chosen: ChosenTopics, config: PipelineConf
         return "depth"
     if chosen.lidar is not None and chosen.camera_info is not None:
         return "lidar"
-    has_metres = config.prompt is not None and config.prompt.kind == "moge2"
-    return "moge2" if has_metres else "none"
+    return "moge2" if _has_metres(config) else "none"
+
+
+def _has_metres(config: PipelineConfig) -> bool:
+    return config.prompt is not None and config.prompt.kind == "moge2"
 
 
 def settings_of(
@@ -197,8 +200,11 @@ def settings_of(
     source, constant = _source(args, chosen, pipeline.config), alignment_of(args)
     if constant is not None and source != "constant":
         raise ValueError(f"--near and --far are of source constant, got --source {source}")
+    if source == "moge2" and not _has_metres(pipeline.config):
+        raise ValueError(f"--source moge2 needs --model ppd-moge2, got {args.model}")
     num_steps, processing_area = effort(args, pipeline.config)
-    outputs = tuple(args.write or DEFAULT_OUTPUTS)
+    # Each once, in one order: the same in other words is the same run.
+    outputs = tuple(name for name in OUTPUTS if name in (args.write or DEFAULT_OUTPUTS))
     batch_size = args.batch_size
     if batch_size is None:
         batch_size = 4 if pipeline.device.type == "cuda" and not pipeline.is_package else 1
@@ -220,6 +226,20 @@ def settings_of(
         decimation=args.decimation,
         batch_size=batch_size,
     )
+
+
+def given_of(args: argparse.Namespace) -> dict[str, str]:
+    """Model and camera as they were given: a run goes on with the same only."""
+    camera = args.focal_px, args.fov_deg, args.camera and _identity(args.camera)
+    return {"model": _identity(args.model), "camera": str(camera)}
+
+
+def _identity(name: str | Path) -> str:
+    """Of a file its size and time, too: there may be another one by now."""
+    path = Path(name)
+    if not path.is_file():
+        return str(name)
+    return f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}"
 
 
 def kept_of(args: argparse.Namespace, reader: BagReader, settings: RunSettings) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,77 @@ def test_what_is_not_ours_is_left_alone(
     assert ppd_bag(recording, tmp_path, "--overwrite") == 2
     assert "precious" in capsys.readouterr().err
     assert (tmp_path / "precious").read_text() == "data"
+
+
+def test_a_recording_is_never_written_over_itself(
+    recording: Path, ppd_bag: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(recording, both)
+    before = {path.name: path.read_bytes() for path in both.iterdir()}
+    (data,) = both.glob("*.mcap")
+    for source in (both, data):
+        assert ppd_bag(source, both, "--overwrite") == 2
+        assert "OUT must be another folder than that of IN" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in both.iterdir()} == before
+
+
+def test_a_recording_of_somebody_else_is_neither_gone_on_with_nor_written_over(
+    recording: Path, ppd_bag: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(recording, other)
+    before = {path.name: path.read_bytes() for path in other.iterdir()}
+    for words in ([], ["--overwrite"]):
+        assert ppd_bag(recording, other, *words) == 2
+        assert "holds a recording that no such run has written" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in other.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "words", [["--batch-size", "0"], ["--source", "moge2"], ["--camera", "no_such.yaml"]]
+)
+def test_overwrite_removes_nothing_for_a_command_that_cannot_run(
+    words: list[str], recording: Path, ppd_bag: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert ppd_bag(recording, out) == 0
+    before = (out / "out_0.mcap").read_bytes()
+    assert ppd_bag(recording, out, "--overwrite", *words) == 2
+    assert (out / "out_0.mcap").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "what"), [(["--model", "tiny"], "model"), (["--fov-deg", "50"], "camera")]
+)
+def test_another_model_or_camera_does_not_go_on(
+    words: list[str],
+    what: str,
+    recording: Path,
+    ppd_bag: Command,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    assert ppd_bag(recording, tmp_path / "out") == 0
+    assert ppd_bag(recording, tmp_path / "out", *words) == 2
+    assert f"begun with another {what}:" in capsys.readouterr().err
+
+
+def test_an_output_may_lie_within_its_input(
+    recording: Path, ppd_bag: Command, tmp_path: Path
+) -> None:
+    source = tmp_path / "in"
+    shutil.copytree(recording, source)
+    assert ppd_bag(source, source / "ppd") == 0
+    assert ppd_bag(source, source / "ppd") == 0  # It is still known as the same.
+
+
+def test_an_output_that_is_named_twice_is_written_once(
+    recording: Path, ppd_bag: Command, tools: Any, tmp_path: Path
+) -> None:
+    assert ppd_bag(recording, tmp_path / "out", "--write", "depth", "alignment", "depth") == 0
+    assert len(tools.read_topic(tmp_path / "out", "/ppd/depth/image")) == FRAMES
+    assert ppd_bag(recording, tmp_path / "out", "--write", "alignment", "depth") == 0
 
 
 def test_depth_without_metres_is_said_to_have_none(
