@@ -11,7 +11,6 @@ from ppd_core.cli.camera_options import camera_of
 from ppd_core.cli.model_options import check_effort, load_pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from ppd_core.bag.reader import BagReader
@@ -26,13 +25,12 @@ INTERRUPTED = 130
 def run(args: argparse.Namespace) -> int:
     """Run the command that was parsed; the exit status is as the help has it."""
     from ppd_core.bag.reader import BagReader
-    from ppd_core.stop_signals import StopSignals
     from ppd_core.weights import WeightsError
 
     try:
         check_effort(args)
-        with BagReader(args.input) as reader, StopSignals() as signals:
-            return _run(args, reader, lambda: bool(signals.received))
+        with BagReader(args.input) as reader:
+            return _run(args, reader)
     except (ValueError, ImportError, OSError, WeightsError) as error:
         _say(str(error))
         return 2
@@ -42,11 +40,12 @@ def run(args: argparse.Namespace) -> int:
         return 2
 
 
-def _run(args: argparse.Namespace, reader: BagReader, is_stopped: Callable[[], bool]) -> int:
+def _run(args: argparse.Namespace, reader: BagReader) -> int:
     from tqdm import tqdm
 
     from ppd_core.bag.run import Plan, Run, Watch
     from ppd_core.bag.writer import BagWriter
+    from ppd_core.stop_signals import StopSignals
 
     _check_apart(reader, args.output)
     chosen = chosen_of(args, reader)
@@ -74,16 +73,16 @@ def _run(args: argparse.Namespace, reader: BagReader, is_stopped: Callable[[], b
         def advance(count: int) -> None:
             bar.update(count)
 
-        run = Run(plan, pipeline, Watch(_say, advance, is_stopped))
+        # Before and after it Ctrl-C ends the program at once: nothing is written then.
+        signals = StopSignals()
+        run = Run(plan, pipeline, Watch(_say, advance, lambda: bool(signals.received)))
         earlier = BagWriter.resumed(args.output)
         if earlier is not None:
             run.resume(earlier)
             bar.update(run.progress.frames)
             _say(f"going on after {run.progress.frames} images that are done")
-        if earlier is None or not earlier["complete"]:
+        with signals:
             run()
-        else:
-            run.is_complete = True
     return _end(run)
 
 
@@ -119,9 +118,8 @@ def _tell(args: argparse.Namespace, plan: Plan, pipeline: DepthPipeline) -> None
 
 def _end(run: Run) -> int:
     """Tell what came of it; the exit status."""
-    reader, progress = run.plan.reader, run.progress
-    gaps = dict.fromkeys(gap.describe() for gap in reader.gaps)
-    for gap in gaps:
+    progress = run.progress
+    for gap in run.gaps:
         _say(f"not read: {gap}")
     source = run.plan.settings.frames.source
     sensor = {"depth": run.plan.chosen.depth, "lidar": run.plan.chosen.lidar}.get(source)
@@ -132,7 +130,7 @@ def _end(run: Run) -> int:
     if not run.is_complete:
         _say("ended by a signal; the same command goes on from here")
         return INTERRUPTED
-    return 1 if gaps or progress.unreadable else 0
+    return 1 if run.gaps or progress.unreadable or run.pairing.num_sensor_unreadable else 0
 
 
 def _say(message: str) -> None:

@@ -188,6 +188,33 @@ def test_a_tied_scale_goes_on_over_a_stop(
     assert states == ["constant"] + ["tied"] * (FRAMES - 1)
 
 
+def test_a_stop_is_heeded_where_no_image_comes(
+    recording: Path, whole: Path, run_bag: Any, tools: Any, tmp_path: Path
+) -> None:
+    with BagReader(recording) as reader, BagWriter(tmp_path / "in") as writer:
+        for message in reader.messages():
+            writer.copy(reader.topics[message.topic], message)
+        other = next(iter(reader.messages({"/other"})))
+        for index in range(1000):
+            late = replace(other, log_ns=message.log_ns + (60 + index) * 10**9)
+            writer.copy(reader.topics["/other"], late)
+        writer.close({})
+    asked: list[int] = []
+
+    def is_stopped() -> bool:
+        asked.append(1)
+        return len(asked) > 500
+
+    run = run_bag(tmp_path / "in", tmp_path / "out", watch=Watch(is_stopped=is_stopped))
+    assert not run.is_complete
+    assert len(asked) < 510  # Not to the end of what has no images.
+    run = run_bag(tmp_path / "in", tmp_path / "out")
+    written = tools.read_all(tmp_path / "out")
+    assert len(written.pop("/other")) == FRAMES + 1000
+    wanted = frames_of(tools.read_all(whole))
+    assert frames_of(written) == {name: wanted[name] for name in wanted if name != "/other"}
+
+
 def test_other_settings_do_not_go_on(
     recording: Path, run_bag: Any, settings: Any, tmp_path: Path
 ) -> None:
