@@ -211,6 +211,8 @@ class Run:
         self.progress.model_s += time.perf_counter() - begin_s
         for one, result in zip(group, results, strict=True):
             self.progress.note(result, are_metres_wanted=are_metres_wanted)
+            if one.no_camera:
+                self.progress.no_camera[one.no_camera] += 1
             messages = self._health.after(one, result)
             if result is None:
                 self.watch.say(f"image {one.frame.index} cannot be read: {one.problem}")

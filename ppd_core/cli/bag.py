@@ -125,6 +125,8 @@ def _end(run: Run) -> int:
     sensor = {"depth": run.plan.chosen.depth, "lidar": run.plan.chosen.lidar}.get(source)
     for sentence in run.pairing.describe(sensor, run.plan.settings.frames.max_slop_s):
         _say(sentence)
+    for problem, count in progress.no_camera.items():
+        _say(f"{count} images without points: {problem}")
     print(progress.describe())
     print(f"Written to {run.plan.folder}/{'' if run.is_complete else ', which is not complete'}")
     if not run.is_complete:

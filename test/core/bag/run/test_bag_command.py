@@ -178,6 +178,32 @@ def test_a_recording_without_calibration_has_points_by_a_field_of_view(
     assert info.k[0] == pytest.approx(tools.CAMERA.fx)
 
 
+def test_a_calibration_that_is_none_is_told_and_does_not_keep_a_given_one_out(
+    recording: Path,
+    ppd_bag: Command,
+    capsys: pytest.CaptureFixture[str],
+    tools: Any,
+    tmp_path: Path,
+) -> None:
+    with BagReader(recording) as reader, BagWriter(tmp_path / "in") as writer:
+        for message in reader.messages():
+            if message.topic == "/camera/camera_info":
+                info = reader.deserialize(message)
+                info.k, info.p = info.k * 0, info.p * 0  # As drivers send it before calibration.
+                writer.write(message.topic, message.log_ns, info)
+            else:
+                writer.copy(reader.topics[message.topic], message)
+        writer.close({})
+    assert ppd_bag(tmp_path / "in", tmp_path / "without") == 0
+    said = capsys.readouterr().err
+    assert f"{FRAMES} images without points: its CameraInfo cannot be used: camera is not" in said
+    assert "/ppd/points" not in tools.read_all(tmp_path / "without")
+    assert ppd_bag(tmp_path / "in", tmp_path / "with", "--fov-deg", "60") == 0
+    info = tools.read_topic(tmp_path / "with", "/ppd/depth/camera_info")[0]
+    assert info.k[0] == pytest.approx(tools.CAMERA.fx)
+    assert len(tools.read_topic(tmp_path / "with", "/ppd/points")) == FRAMES
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -279,8 +279,21 @@ def test_memory_for_no_frame_ends_the_run_and_keeps_what_was_written(
         run_bag(recording, tmp_path / "out", pipeline=Small(nano, room=0))
 
 
+def _no_encoding(image: Any) -> None:
+    image.encoding = "no such"
+
+
+def _negative_stamp(image: Any) -> None:
+    image.header.stamp.sec = -5
+
+
+def _one_pixel(image: Any) -> None:
+    image.width = image.height = 1
+
+
+@pytest.mark.parametrize("spoil", [_no_encoding, _negative_stamp, _one_pixel])
 def test_an_image_that_cannot_be_read_is_told_and_left_out(
-    recording: Path, run_bag: Any, tools: Any, tmp_path: Path
+    spoil: Callable[[Any], None], recording: Path, run_bag: Any, tools: Any, tmp_path: Path
 ) -> None:
     with BagReader(recording) as reader, BagWriter(tmp_path / "in") as writer:
         images = 0
@@ -288,7 +301,7 @@ def test_an_image_that_cannot_be_read_is_told_and_left_out(
             topic = reader.topics[message.topic]
             if message.topic == "/camera/image_raw" and (images := images + 1) == 4:
                 image = reader.deserialize(message)
-                image.encoding = "no such"
+                spoil(image)
                 writer.write(message.topic, message.log_ns, image)
             else:
                 writer.copy(topic, message)
