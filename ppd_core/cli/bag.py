@@ -6,7 +6,14 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from ppd_core.cli.bag_options import add_parser, chosen_of, given_of, kept_of, settings_of
+from ppd_core.cli.bag_options import (
+    KEEP_NONE,
+    add_parser,
+    chosen_of,
+    given_of,
+    kept_of,
+    settings_of,
+)
 from ppd_core.cli.camera_options import camera_of
 from ppd_core.cli.model_options import check_effort, load_pipeline
 
@@ -112,6 +119,10 @@ def _tell(args: argparse.Namespace, plan: Plan, pipeline: DepthPipeline) -> None
     _say(f"images of {chosen.image}; metres from {source}" + (f", {sensor}" if sensor else ""))
     if source == "none":
         _say("depth is RELATIVE, not in metres: --near and --far, --depth or --lidar make metres")
+    unkept = set(plan.reader.topics) - set(plan.kept)
+    renewed = sorted({plan.settings.topic(name) for name in plan.settings.outputs} & unkept)
+    if renewed and args.keep != [KEEP_NONE]:
+        _say(f"not copied, for they are written anew: {', '.join(renewed)}")
     if chosen.camera_info is None and plan.camera is None:
         _say("no calibration was recorded: no points; --fov-deg, --focal-px or --camera gives one")
 

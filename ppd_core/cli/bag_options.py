@@ -14,6 +14,7 @@ from ppd_core.published import ON_FAILURE
 
 if TYPE_CHECKING:
     from ppd_core.bag.reader import BagReader
+    from ppd_core.bag.recording import BagTopic
     from ppd_core.bag.settings import RunSettings
     from ppd_core.bag.topics import ChosenTopics
     from ppd_core.config import PipelineConfig
@@ -243,16 +244,38 @@ def _identity(name: str | Path) -> str:
 
 
 def kept_of(args: argparse.Namespace, reader: BagReader, settings: RunSettings) -> set[str]:
-    """The topics that are copied; what is written anew is not among them."""
+    """The topics that are copied; what is written anew is not among them.
+
+    Raises:
+        ValueError: one is not there, or cannot be copied.
+    """
     if args.keep == [KEEP_NONE]:
         return set()
     written = {settings.topic(name) for name in settings.outputs if name != "diagnostics"}
-    if args.keep == [KEEP_ALL]:
-        return set(reader.topics) - written
-    missing = [name for name in args.keep if name not in reader.topics]
+    kept = set(reader.topics) - written if args.keep == [KEEP_ALL] else set(args.keep)
+    missing = sorted(kept - set(reader.topics))
     if missing:
         raise ValueError(f"--keep: {args.input} has no topic {missing[0]}")
-    clash = sorted(written & set(args.keep))
+    clash = sorted(written & kept)
     if clash:
         raise ValueError(f"--keep: {clash[0]} is written anew; give another --namespace")
-    return set(args.keep)
+    for name in sorted(kept):
+        problem = _copy_problem(reader.topics[name], args, settings)
+        if problem:
+            raise ValueError(f"{name} cannot be copied, {problem}: name those that can by --keep")
+    return kept
+
+
+def _copy_problem(topic: BagTopic, args: argparse.Namespace, settings: RunSettings) -> str:
+    """Why a topic cannot be copied, or ""; known before the run, and not an hour later."""
+    from ppd_core.bag.typestore import complete_topic, typestore
+
+    is_same = "diagnostics" in settings.outputs and topic.name == settings.topic("diagnostics")
+    if is_same and topic.msgtype != "diagnostic_msgs/msg/DiagnosticArray":
+        return f"for diagnostics are written there and it is of {topic.msgtype}"
+    if args.storage == "ros1":
+        store = typestore()
+        complete_topic(topic, store)
+        if topic.msgtype not in store.fielddefs:
+            return f"for nothing tells what {topic.msgtype} is and ROS 1 must be told"
+    return ""

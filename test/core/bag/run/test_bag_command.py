@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
 pytest.importorskip("mcap", reason="recordings need mcap")
 
-from ppd_core.bag.reader import BagReader
+from ppd_core.bag.reader import BagMessage, BagReader, BagTopic
 from ppd_core.bag.writer import BagWriter
 from ppd_core.cli import main
 
@@ -176,6 +176,52 @@ def test_a_recording_without_calibration_has_points_by_a_field_of_view(
     assert ppd_bag(tmp_path / "in", tmp_path / "with", "--fov-deg", "60") == 0
     info = tools.read_topic(tmp_path / "with", "/ppd/depth/camera_info")[0]
     assert info.k[0] == pytest.approx(tools.CAMERA.fx)
+
+
+def _with_another(recording: Path, folder: Path, topic: BagTopic) -> Path:
+    """The recording and one message of another topic."""
+    with BagReader(recording) as reader, BagWriter(folder) as writer:
+        for message in reader.messages():
+            writer.copy(reader.topics[message.topic], message)
+        writer.copy(topic, BagMessage(topic.name, topic.msgtype, message.log_ns, bytes(8)))
+        writer.close({})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("topic", "words"),
+    [
+        (BagTopic("/diagnostics", "std_msgs/msg/String"), []),
+        (BagTopic("/own", "own_msgs/msg/Own"), ["--storage", "ros1"]),
+    ],
+)
+def test_what_cannot_be_copied_is_told_before_anything_is_done(
+    topic: BagTopic,
+    words: list[str],
+    recording: Path,
+    ppd_bag: Command,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    source = _with_another(recording, tmp_path / "in", topic)
+    assert ppd_bag(source, tmp_path / "out", *words) == 2
+    assert f"{topic.name} cannot be copied, for" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert ppd_bag(source, tmp_path / "out", "--keep", "/other", *words) == 0
+
+
+def test_depth_of_an_earlier_run_is_replaced_and_that_is_said(
+    recording: Path,
+    ppd_bag: Command,
+    capsys: pytest.CaptureFixture[str],
+    tools: Any,
+    tmp_path: Path,
+) -> None:
+    assert ppd_bag(recording, tmp_path / "one") == 0
+    assert ppd_bag(tmp_path / "one", tmp_path / "two") == 0
+    said = capsys.readouterr().err
+    assert "written anew: /ppd/alignment, /ppd/depth/camera_info, /ppd/depth/image" in said
+    assert len(tools.read_topic(tmp_path / "two", "/ppd/points")) == FRAMES
 
 
 def test_a_calibration_that_is_none_is_told_and_does_not_keep_a_given_one_out(
