@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,10 @@ class Run:
 
     def _frames(self, reader: Copier) -> Iterator[Decoded]:
         plan = self.plan
-        static = read_static(plan.reader, plan.chosen)
+        # Where no index tells how many come, a whole recording would be read for them.
+        is_tf_read = plan.settings.frames.source == "lidar"
+        chosen = plan.chosen if is_tf_read else replace(plan.chosen, tf_static=())
+        static = read_static(plan.reader, chosen)
         frames = recorded_frames(
             reader,  # type: ignore[arg-type]  # it reads like one
             plan.chosen,
