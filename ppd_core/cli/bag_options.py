@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from ppd_core.alignment.config import SOURCES
 from ppd_core.bag.output_names import DEFAULT_OUTPUTS, OUTPUTS
-from ppd_core.cli.camera_options import add_camera_options, add_range_options, alignment_of
+from ppd_core.cli.camera_options import (
+    add_camera_options,
+    add_range_options,
+    alignment_of,
+    camera_of,
+)
 from ppd_core.cli.model_options import add_model_options, effort
 from ppd_core.published import ON_FAILURE
 
@@ -85,8 +90,9 @@ def _add_metres_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--source",
         choices=SOURCES,
-        help="default: constant if --near and --far are given, else depth, else lidar if IN has "
-        "it, else moge2 if the model has it, else none: depth is relative",
+        help="default: constant if --near and --far are given, else the sensor that is named, "
+        "else depth, else lidar if IN has it, else moge2 if the model has it, else none: depth "
+        "is relative",
     )
     add_range_options(group)
     group.add_argument(
@@ -175,9 +181,12 @@ def _source(args: argparse.Namespace, chosen: ChosenTopics, config: PipelineConf
         return args.source
     if args.near is not None:
         return "constant"
+    if args.lidar is not None and args.depth is None:
+        return "lidar"
     if chosen.depth is not None:
         return "depth"
-    if chosen.lidar is not None and chosen.camera_info is not None:
+    has_camera = chosen.camera_info is not None or camera_of(args) is not None
+    if chosen.lidar is not None and has_camera:
         return "lidar"
     return "moge2" if _has_metres(config) else "none"
 

@@ -210,6 +210,19 @@ def test_what_cannot_be_copied_is_told_before_anything_is_done(
     assert ppd_bag(source, tmp_path / "out", "--keep", "/other", *words) == 0
 
 
+def test_metres_come_from_the_sensor_that_is_named(
+    recording: Path, ppd_bag: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cloud = BagTopic("/scan", "sensor_msgs/msg/PointCloud2")
+    source = _with_another(recording, tmp_path / "in", cloud)  # Of bytes that are no cloud.
+    assert ppd_bag(source, tmp_path / "depth") == 0
+    assert "metres from depth, /camera/aligned_depth/image_raw" in capsys.readouterr().err
+    assert ppd_bag(source, tmp_path / "lidar", "--lidar", "/scan") == 1
+    said = capsys.readouterr().err
+    assert "metres from lidar, /scan" in said
+    assert "1 messages beside the images cannot be read." in said
+
+
 def test_depth_of_an_earlier_run_is_replaced_and_that_is_said(
     recording: Path,
     ppd_bag: Command,
