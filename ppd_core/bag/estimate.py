@@ -18,6 +18,7 @@ from ppd_core.depth_result import DepthResult
 from ppd_core.device import is_out_of_memory
 from ppd_core.frame import Aligner
 from ppd_core.pipeline import DepthPipeline
+from ppd_core.preprocess import check_image
 from ppd_core.types import AlignedDepth, Intrinsics
 
 CameraOfSize = Callable[[int, int], Intrinsics]
@@ -31,13 +32,22 @@ class Decoded:
         frame: as recorded.
         rgb: (H, W, 3) uint8; None where it cannot be read.
         intrinsics: of that image, or None.
+        info: the recorded calibration that they are of, or None.
         problem: why there is no image.
     """
 
     frame: RecordedFrame
     rgb: np.ndarray | None
     intrinsics: Intrinsics | None = None
+    info: Any = None
     problem: str = ""
+
+    @property
+    def no_camera(self) -> str:
+        """Why the calibration of an image that was read gives no intrinsics, or ""."""
+        if self.rgb is None or self.frame.info is None or self.intrinsics is not None:
+            return ""
+        return self.frame.camera_problem(*self.rgb.shape[1::-1])
 
 
 def decoded(
@@ -48,21 +58,24 @@ def decoded(
     Args:
         frames: in order.
         first: those before this index were done before, and are left out.
-        camera: gives the intrinsics of an image without calibration by its width and height.
+        camera: gives the intrinsics of an image without a calibration that can be used, by its
+            width and height.
     """
     for frame in frames:
         if frame.index < first:
             continue
         try:
             rgb = frame.rgb()
+            check_image(rgb)
             height, width = rgb.shape[:2]
             intrinsics = frame.intrinsics(width, height)
-            if intrinsics is None and frame.info is None and camera is not None:
+            info = None if intrinsics is None else frame.info
+            if intrinsics is None and camera is not None:
                 intrinsics = camera(width, height)
         except ValueError as error:
             yield Decoded(frame, None, problem=str(error))
         else:
-            yield Decoded(frame, rgb, intrinsics)
+            yield Decoded(frame, rgb, intrinsics, info)
 
 
 def grouped(frames: Iterable[Decoded], count: int) -> Iterator[list[Decoded]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppd_core.alignment.aligner import SENSORS
 from ppd_core.alignment.sensors import offset_text
-from ppd_core.bag.messages import stamp_ns
+from ppd_core.bag.messages import checked_stamp_ns, stamp_ns
 from ppd_core.bag.pairing_report import PairingReport
 from ppd_core.bag.recorded_frame import RecordedFrame, RecordedFrameSettings
 from ppd_core.bag.sensor_buffer import Kept, SensorBuffer, is_set_back
@@ -178,10 +178,10 @@ class _FrameBuffer:
         alone = RecordedFrame(index, message.topic, message.log_ns, 0, "", self._settings)
         try:
             image = self._reader.deserialize(message)
+            stamp = checked_stamp_ns(image)
         except ValueError as error:
             self._report.num_unreadable += 1
             return replace(alone, problem=str(error) or "the message cannot be read")
-        stamp = stamp_ns(image)
         self._report.num_unstamped += not stamp
         return replace(alone, image=image, stamp_ns=stamp, frame_id=image.header.frame_id)
 

@@ -27,6 +27,14 @@ def stamp_ns(message: Any) -> int:
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
+def checked_stamp_ns(message: Any) -> int:
+    """The same; ValueError where it is no time, as of a message that was damaged."""
+    stamp = message.header.stamp
+    if stamp.sec < 0 or not 0 <= stamp.nanosec < 10**9:
+        raise ValueError(f"its stamp is no time: {stamp.sec} s and {stamp.nanosec} ns")
+    return stamp_ns(message)
+
+
 def message_to_rgb(message: Any) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an Image or a CompressedImage.
 
@@ -75,6 +83,11 @@ def message_to_depth(message: Any) -> np.ndarray:
         raise ValueError(f"depth encoding must be one of {known}, got {message.encoding!r}")
     kind = np.dtype((">" if message.is_bigendian else "<") + _DEPTH_TYPES[message.encoding])
     wide = message.width * kind.itemsize
+    if message.step < wide:
+        raise ValueError(
+            f"rows of {message.width} pixels of {message.encoding} must have {wide} bytes at "
+            f"least, got {message.step}"
+        )
     values = np.ascontiguousarray(_rows(message)[:, :wide]).view(kind)
     return _metres(values.astype(kind.newbyteorder("=")))
 

@@ -33,7 +33,7 @@ class FrameOutput:
         rgb: (H, W, 3) uint8, where it is wanted.
         depth: None where nothing is to be published of it.
         intrinsics: of the image, or None.
-        info: the recorded calibration, or None.
+        info: the recorded calibration that `intrinsics` are of, or None.
         alignment, failure: as `DepthResult` has them.
     """
 
@@ -78,7 +78,7 @@ def frame_output(one: Decoded, result: DepthResult, settings: RunSettings) -> Fr
         rgb=one.rgb if "rgb" in settings.outputs else None,
         depth=None if depth is None else _on_host(depth, result, settings),
         intrinsics=one.intrinsics,
-        info=one.frame.info,
+        info=one.info,
         alignment=result.alignment,
         failure=result.alignment_failure,
     )

@@ -9,6 +9,8 @@ from typing import Any
 
 from ppd_core.depth_result import DepthResult
 
+_COUNTERS = ("states", "no_camera", "failures")
+
 
 @dataclass(eq=False)
 class Progress:
@@ -18,6 +20,7 @@ class Progress:
         frames: images that are done.
         unreadable: of them, those that could not be read.
         states: state of an alignment, or "lost" -> frames.
+        no_camera: why the calibration of images gave no camera -> frames.
         failures: why frames had no metres of their own -> frames.
         model_s: seconds that the model and the alignment took.
         total_s: seconds of the whole run.
@@ -26,6 +29,7 @@ class Progress:
     frames: int = 0
     unreadable: int = 0
     states: Counter[str] = field(default_factory=Counter)
+    no_camera: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     model_s: float = 0.0
     total_s: float = 0.0
@@ -44,12 +48,12 @@ class Progress:
     def as_json(self) -> dict[str, Any]:
         """To be kept with what was written."""
         # Not dataclasses.asdict: it takes a Counter apart.
-        return {**vars(self), "states": dict(self.states), "failures": dict(self.failures)}
+        return {**vars(self), **{name: dict(getattr(self, name)) for name in _COUNTERS}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Progress:
         """The inverse of `as_json`."""
-        counters = {name: Counter(values[name]) for name in ("states", "failures")}
+        counters = {name: Counter(values[name]) for name in _COUNTERS}
         return cls(**{**values, **counters})
 
     @property

@@ -74,6 +74,11 @@ class BagReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def files(self) -> list[Path]:
+        """The files of messages, in the order of recording; some may be missing."""
+        return [file.path for file in self._files]
+
     def close(self) -> None:
         """Close the files."""
         self._opened.close()

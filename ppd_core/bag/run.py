@@ -8,14 +8,15 @@ what frames still wait for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ppd_core.bag.background import Ahead, Behind
+from ppd_core.bag.copier import Copier, StoppedError
 from ppd_core.bag.estimate import CameraOfSize, Decoded, Estimator, decoded, grouped
 from ppd_core.bag.frames import recorded_frames
 from ppd_core.bag.health import RunHealth
@@ -46,6 +47,7 @@ class Plan:
         kept: topics that are copied as they are.
         storage, compression: see `BagWriter`.
         camera: the camera of images without calibration.
+        given: what else decides what comes out, as the user gave it: the model, the camera.
     """
 
     reader: BagReader
@@ -56,14 +58,16 @@ class Plan:
     storage: str = "mcap"
     compression: str = "none"
     camera: CameraOfSize | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """What a run must share with the one that it goes on with."""
         return {
-            "input": _fingerprint(self.reader.path),
+            "input": _fingerprint(self.reader.files),
             "topics": sorted(self.chosen.names(self.settings.frames.source)),
             "kept": sorted(self.kept),
             "storage": self.storage,
+            **self.given,
             **self.settings.facts(),
         }
 
@@ -75,7 +79,8 @@ class Watch:
     Attributes:
         say: takes a sentence for the user.
         advance: is told how many frames more are done.
-        is_stopped: whether the run is to end early, asked after each batch.
+        is_stopped: whether the run is to end early; asked after each batch, and by the thread that
+            reads before each message. Once true it stays so.
     """
 
     say: Callable[[str], None] = lambda text: None
@@ -95,6 +100,7 @@ class Run:
 
     Attributes:
         pairing: how messages were put together.
+        gaps: sentences on what of the recording could not be read.
         is_complete: whether the recording's end was reached.
     """
 
@@ -103,6 +109,7 @@ class Run:
     watch: Watch = field(default_factory=Watch)
     progress: Progress = field(default_factory=Progress)
     pairing: PairingReport = field(default_factory=PairingReport)
+    gaps: Sequence[str] = ()
     is_complete: bool = False
 
     def __post_init__(self) -> None:
@@ -118,9 +125,11 @@ class Run:
         """Go on behind a checkpoint.
 
         Raises:
-            ValueError: it is of another recording, or of other settings.
+            ValueError: it is of another recording, or of other settings, or of no run at all.
         """
-        facts, before = _plain(self.plan.facts()), state["facts"]
+        facts, before = _plain(self.plan.facts()), state.get("facts")
+        if before is None:
+            raise ValueError(f"{self.plan.folder} holds a recording that no such run has written")
         changed = [key for key in facts | before if facts.get(key) != before.get(key)]
         if changed:
             raise ValueError(
@@ -131,11 +140,17 @@ class Run:
         self._copied = state["copied"]
         self._estimator.restore(state["aligner"])
         self._earlier_s = self.progress.total_s
+        if state["complete"]:
+            # Nothing is read again, and what was wrong shall be told all the same.
+            self.is_complete = True
+            self.pairing = PairingReport(**state["pairing"])
+            self.gaps = state["gaps"]
 
     def __call__(self) -> None:
         """Work until the recording ends or `watch.is_stopped`.
 
-        However it ends, what was written until then can be gone on with.
+        However it ends, what was written until then can be gone on with. Of a run that was
+        complete nothing is done.
 
         Raises:
             OSError: the disk is full or fails.
@@ -143,28 +158,45 @@ class Run:
             RuntimeError, MemoryError: the model failed.
         """
         plan = self.plan
+        if self.is_complete:
+            return
         with ExitStack() as stack:
             writer = stack.enter_context(
                 BagWriter(plan.folder, storage=plan.storage, compression=plan.compression)
             )
             behind = stack.enter_context(closing(Behind(WRITE_BUDGET)))
-            frames = self._frames(_Copier(plan, writer, behind, self._copied, self._note_copied))
+            frames = self._frames(
+                Copier(
+                    plan.reader,
+                    partial(self._copy, writer, behind),
+                    plan.kept,
+                    first=self._copied,
+                    is_stopped=self.watch.is_stopped,
+                )
+            )
             ahead = Ahead(frames, 2 * plan.settings.batch_size)
             stack.callback(ahead.close)
-            for group in grouped(ahead, plan.settings.batch_size):
-                self._work_on(group, writer, behind)
-                if self.watch.is_stopped():
-                    break
-                if time.perf_counter() - self._saved_s > plan.settings.checkpoint_s:
-                    self._save(writer.checkpoint, behind)
-            else:
-                self.is_complete = True
+            try:
+                for group in grouped(ahead, plan.settings.batch_size):
+                    self._work_on(group, writer, behind)
+                    if self.watch.is_stopped():
+                        break
+                    if time.perf_counter() - self._saved_s > plan.settings.checkpoint_s:
+                        self._save(writer.checkpoint, behind)
+                else:
+                    self.is_complete = True
+            except StoppedError:
+                pass  # Where no image came for long.
+            self.gaps = list(dict.fromkeys(gap.describe() for gap in plan.reader.gaps))
             self._save(writer.close if self.is_complete else writer.checkpoint, behind)
             behind.finish()
 
-    def _frames(self, reader: _Copier) -> Iterator[Decoded]:
+    def _frames(self, reader: Copier) -> Iterator[Decoded]:
         plan = self.plan
-        static = read_static(plan.reader, plan.chosen)
+        # Where no index tells how many come, a whole recording would be read for them.
+        is_tf_read = plan.settings.frames.source == "lidar"
+        chosen = plan.chosen if is_tf_read else replace(plan.chosen, tf_static=())
+        static = read_static(plan.reader, chosen)
         frames = recorded_frames(
             reader,  # type: ignore[arg-type]  # it reads like one
             plan.chosen,
@@ -182,6 +214,8 @@ class Run:
         self.progress.model_s += time.perf_counter() - begin_s
         for one, result in zip(group, results, strict=True):
             self.progress.note(result, are_metres_wanted=are_metres_wanted)
+            if one.no_camera:
+                self.progress.no_camera[one.no_camera] += 1
             messages = self._health.after(one, result)
             if result is None:
                 self.watch.say(f"image {one.frame.index} cannot be read: {one.problem}")
@@ -197,7 +231,11 @@ class Run:
         for topic, message in messages_of(output, self.plan.settings):
             writer.write(topic, output.log_ns, message)
 
-    def _note_copied(self) -> None:
+    def _copy(self, writer: BagWriter, behind: Behind, message: BagMessage) -> None:
+        behind.do(partial(self._write_copy, writer, message), len(message.data))
+
+    def _write_copy(self, writer: BagWriter, message: BagMessage) -> None:
+        writer.copy(self.plan.reader.topics[message.topic], message)
         self._copied += 1
 
     def _save(self, commit: Callable[[dict[str, Any]], None], behind: Behind) -> None:
@@ -209,59 +247,14 @@ class Run:
             "progress": self.progress.as_json(),
             "aligner": self._estimator.state(),
         }
+        if self.is_complete:
+            state |= {"pairing": asdict(self.pairing), "gaps": self.gaps}
         # The count is that of the moment when the job's turn comes.
         behind.do(lambda: commit({**state, "copied": self._copied}))
 
 
-class _Copier:
-    """A reader whose messages are copied, as far as they are to be, while frames are made of them.
-
-    Args:
-        plan: has reader and topics.
-        writer, behind: take the copies.
-        first: so many were copied before.
-        note: is called after each copy.
-    """
-
-    def __init__(
-        self,
-        plan: Plan,
-        writer: BagWriter,
-        behind: Behind,
-        first: int,
-        note: Callable[[], None],
-    ) -> None:
-        self._reader = plan.reader
-        self.topics = plan.reader.topics
-        self.deserialize = plan.reader.deserialize
-        self._kept = frozenset(plan.kept)
-        self._writer, self._behind = writer, behind
-        self._left_out = first
-        self._note = note
-
-    def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
-        """See `BagReader.messages`."""
-        wanted = frozenset(topics)
-        for message in self._reader.messages(wanted | self._kept):
-            if message.topic in self._kept:
-                self._copy(message)
-            if message.topic in wanted:
-                yield message
-
-    def _copy(self, message: BagMessage) -> None:
-        if self._left_out:
-            self._left_out -= 1
-            return
-        self._behind.do(partial(self._copied, message), len(message.data))
-
-    def _copied(self, message: BagMessage) -> None:
-        self._writer.copy(self.topics[message.topic], message)
-        self._note()
-
-
-def _fingerprint(path: Path) -> list[Any]:
+def _fingerprint(files: Sequence[Path]) -> list[Any]:
     """What tells a recording from another one: names, sizes and times of its files."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
     stats = [(file.name, file.stat()) for file in files if file.is_file()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 

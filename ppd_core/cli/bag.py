@@ -6,12 +6,19 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from ppd_core.cli.bag_options import add_parser, chosen_of, kept_of, settings_of
+from ppd_core.cli.bag_options import (
+    KEEP_NONE,
+    add_parser,
+    chosen_of,
+    given_of,
+    kept_of,
+    settings_of,
+)
 from ppd_core.cli.camera_options import camera_of
 from ppd_core.cli.model_options import check_effort, load_pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
     from ppd_core.bag.reader import BagReader
     from ppd_core.bag.run import Plan, Run
@@ -25,13 +32,12 @@ INTERRUPTED = 130
 def run(args: argparse.Namespace) -> int:
     """Run the command that was parsed; the exit status is as the help has it."""
     from ppd_core.bag.reader import BagReader
-    from ppd_core.stop_signals import StopSignals
     from ppd_core.weights import WeightsError
 
     try:
         check_effort(args)
-        with BagReader(args.input) as reader, StopSignals() as signals:
-            return _run(args, reader, lambda: bool(signals.received))
+        with BagReader(args.input) as reader:
+            return _run(args, reader)
     except (ValueError, ImportError, OSError, WeightsError) as error:
         _say(str(error))
         return 2
@@ -41,15 +47,15 @@ def run(args: argparse.Namespace) -> int:
         return 2
 
 
-def _run(args: argparse.Namespace, reader: BagReader, is_stopped: Callable[[], bool]) -> int:
+def _run(args: argparse.Namespace, reader: BagReader) -> int:
     from tqdm import tqdm
 
     from ppd_core.bag.run import Plan, Run, Watch
     from ppd_core.bag.writer import BagWriter
+    from ppd_core.stop_signals import StopSignals
 
+    _check_apart(reader, args.output)
     chosen = chosen_of(args, reader)
-    if args.overwrite:
-        BagWriter.discard(args.output)
     pipeline = load_pipeline(args)
     settings = settings_of(args, chosen, pipeline)
     plan = Plan(
@@ -61,8 +67,12 @@ def _run(args: argparse.Namespace, reader: BagReader, is_stopped: Callable[[], b
         args.storage,
         args.compression,
         camera_of(args),
+        given_of(args),
     )
     _tell(args, plan, pipeline)
+    # Only now: nothing is to be lost to a word that was mistyped.
+    if args.overwrite:
+        _discard(args.output)
     total = reader.topics[chosen.image].count
     # Of unknown lengths tqdm tells the rate alone.
     with tqdm(total=total, unit="img", desc="bag", smoothing=0.05) as bar:
@@ -70,17 +80,34 @@ def _run(args: argparse.Namespace, reader: BagReader, is_stopped: Callable[[], b
         def advance(count: int) -> None:
             bar.update(count)
 
-        run = Run(plan, pipeline, Watch(_say, advance, is_stopped))
+        # Before and after it Ctrl-C ends the program at once: nothing is written then.
+        signals = StopSignals()
+        run = Run(plan, pipeline, Watch(_say, advance, lambda: bool(signals.received)))
         earlier = BagWriter.resumed(args.output)
         if earlier is not None:
             run.resume(earlier)
             bar.update(run.progress.frames)
             _say(f"going on after {run.progress.frames} images that are done")
-        if earlier is None or not earlier["complete"]:
+        with signals:
             run()
-        else:
-            run.is_complete = True
     return _end(run)
+
+
+def _check_apart(reader: BagReader, folder: Path) -> None:
+    """Refuse to write where the recording itself lies."""
+    for path in reader.files:
+        if path.resolve().parent == folder.resolve():
+            raise ValueError(f"OUT must be another folder than that of IN, got {folder} for both")
+
+
+def _discard(folder: Path) -> None:
+    """Remove what an earlier run wrote, and nothing that anybody else did."""
+    from ppd_core.bag.writer import BagWriter
+
+    earlier = BagWriter.resumed(folder)
+    if earlier is not None and "facts" not in earlier:
+        raise ValueError(f"--overwrite: {folder} holds a recording that no such run has written")
+    BagWriter.discard(folder)
 
 
 def _tell(args: argparse.Namespace, plan: Plan, pipeline: DepthPipeline) -> None:
@@ -92,26 +119,31 @@ def _tell(args: argparse.Namespace, plan: Plan, pipeline: DepthPipeline) -> None
     _say(f"images of {chosen.image}; metres from {source}" + (f", {sensor}" if sensor else ""))
     if source == "none":
         _say("depth is RELATIVE, not in metres: --near and --far, --depth or --lidar make metres")
+    unkept = set(plan.reader.topics) - set(plan.kept)
+    renewed = sorted({plan.settings.topic(name) for name in plan.settings.outputs} & unkept)
+    if renewed and args.keep != [KEEP_NONE]:
+        _say(f"not copied, for they are written anew: {', '.join(renewed)}")
     if chosen.camera_info is None and plan.camera is None:
         _say("no calibration was recorded: no points; --fov-deg, --focal-px or --camera gives one")
 
 
 def _end(run: Run) -> int:
     """Tell what came of it; the exit status."""
-    reader, progress = run.plan.reader, run.progress
-    gaps = dict.fromkeys(gap.describe() for gap in reader.gaps)
-    for gap in gaps:
+    progress = run.progress
+    for gap in run.gaps:
         _say(f"not read: {gap}")
     source = run.plan.settings.frames.source
     sensor = {"depth": run.plan.chosen.depth, "lidar": run.plan.chosen.lidar}.get(source)
     for sentence in run.pairing.describe(sensor, run.plan.settings.frames.max_slop_s):
         _say(sentence)
+    for problem, count in progress.no_camera.items():
+        _say(f"{count} images without points: {problem}")
     print(progress.describe())
     print(f"Written to {run.plan.folder}/{'' if run.is_complete else ', which is not complete'}")
     if not run.is_complete:
         _say("ended by a signal; the same command goes on from here")
         return INTERRUPTED
-    return 1 if gaps or progress.unreadable else 0
+    return 1 if run.gaps or progress.unreadable or run.pairing.num_sensor_unreadable else 0
 
 
 def _say(message: str) -> None:

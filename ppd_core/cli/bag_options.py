@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 
 from ppd_core.alignment.config import SOURCES
 from ppd_core.bag.output_names import DEFAULT_OUTPUTS, OUTPUTS
-from ppd_core.cli.camera_options import add_camera_options, add_range_options, alignment_of
+from ppd_core.cli.camera_options import (
+    add_camera_options,
+    add_range_options,
+    alignment_of,
+    camera_of,
+)
 from ppd_core.cli.model_options import add_model_options, effort
 from ppd_core.published import ON_FAILURE
 
 if TYPE_CHECKING:
     from ppd_core.bag.reader import BagReader
+    from ppd_core.bag.recording import BagTopic
     from ppd_core.bag.settings import RunSettings
     from ppd_core.bag.topics import ChosenTopics
     from ppd_core.config import PipelineConfig
@@ -84,8 +90,9 @@ def _add_metres_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--source",
         choices=SOURCES,
-        help="default: constant if --near and --far are given, else depth, else lidar if IN has "
-        "it, else moge2 if the model has it, else none: depth is relative",
+        help="default: constant if --near and --far are given, else the sensor that is named, "
+        "else depth, else lidar if IN has it, else moge2 if the model has it, else none: depth "
+        "is relative",
     )
     add_range_options(group)
     group.add_argument(
@@ -174,12 +181,18 @@ def _source(args: argparse.Namespace, chosen: ChosenTopics, config: PipelineConf
         return args.source
     if args.near is not None:
         return "constant"
+    if args.lidar is not None and args.depth is None:
+        return "lidar"
     if chosen.depth is not None:
         return "depth"
-    if chosen.lidar is not None and chosen.camera_info is not None:
+    has_camera = chosen.camera_info is not None or camera_of(args) is not None
+    if chosen.lidar is not None and has_camera:
         return "lidar"
-    has_metres = config.prompt is not None and config.prompt.kind == "moge2"
-    return "moge2" if has_metres else "none"
+    return "moge2" if _has_metres(config) else "none"
+
+
+def _has_metres(config: PipelineConfig) -> bool:
+    return config.prompt is not None and config.prompt.kind == "moge2"
 
 
 def settings_of(
@@ -197,8 +210,11 @@ def settings_of(
     source, constant = _source(args, chosen, pipeline.config), alignment_of(args)
     if constant is not None and source != "constant":
         raise ValueError(f"--near and --far are of source constant, got --source {source}")
+    if source == "moge2" and not _has_metres(pipeline.config):
+        raise ValueError(f"--source moge2 needs --model ppd-moge2, got {args.model}")
     num_steps, processing_area = effort(args, pipeline.config)
-    outputs = tuple(args.write or DEFAULT_OUTPUTS)
+    # Each once, in one order: the same in other words is the same run.
+    outputs = tuple(name for name in OUTPUTS if name in (args.write or DEFAULT_OUTPUTS))
     batch_size = args.batch_size
     if batch_size is None:
         batch_size = 4 if pipeline.device.type == "cuda" and not pipeline.is_package else 1
@@ -222,17 +238,53 @@ def settings_of(
     )
 
 
+def given_of(args: argparse.Namespace) -> dict[str, str]:
+    """Model and camera as they were given: a run goes on with the same only."""
+    camera = args.focal_px, args.fov_deg, args.camera and _identity(args.camera)
+    return {"model": _identity(args.model), "camera": str(camera)}
+
+
+def _identity(name: str | Path) -> str:
+    """Of a file its size and time, too: there may be another one by now."""
+    path = Path(name)
+    if not path.is_file():
+        return str(name)
+    return f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}"
+
+
 def kept_of(args: argparse.Namespace, reader: BagReader, settings: RunSettings) -> set[str]:
-    """The topics that are copied; what is written anew is not among them."""
+    """The topics that are copied; what is written anew is not among them.
+
+    Raises:
+        ValueError: one is not there, or cannot be copied.
+    """
     if args.keep == [KEEP_NONE]:
         return set()
     written = {settings.topic(name) for name in settings.outputs if name != "diagnostics"}
-    if args.keep == [KEEP_ALL]:
-        return set(reader.topics) - written
-    missing = [name for name in args.keep if name not in reader.topics]
+    kept = set(reader.topics) - written if args.keep == [KEEP_ALL] else set(args.keep)
+    missing = sorted(kept - set(reader.topics))
     if missing:
         raise ValueError(f"--keep: {args.input} has no topic {missing[0]}")
-    clash = sorted(written & set(args.keep))
+    clash = sorted(written & kept)
     if clash:
         raise ValueError(f"--keep: {clash[0]} is written anew; give another --namespace")
-    return set(args.keep)
+    for name in sorted(kept):
+        problem = _copy_problem(reader.topics[name], args, settings)
+        if problem:
+            raise ValueError(f"{name} cannot be copied, {problem}: name those that can by --keep")
+    return kept
+
+
+def _copy_problem(topic: BagTopic, args: argparse.Namespace, settings: RunSettings) -> str:
+    """Why a topic cannot be copied, or ""; known before the run, and not an hour later."""
+    from ppd_core.bag.typestore import complete_topic, typestore
+
+    is_same = "diagnostics" in settings.outputs and topic.name == settings.topic("diagnostics")
+    if is_same and topic.msgtype != "diagnostic_msgs/msg/DiagnosticArray":
+        return f"for diagnostics are written there and it is of {topic.msgtype}"
+    if args.storage == "ros1":
+        store = typestore()
+        complete_topic(topic, store)
+        if topic.msgtype not in store.fielddefs:
+            return f"for nothing tells what {topic.msgtype} is and ROS 1 must be told"
+    return ""

@@ -240,6 +240,7 @@ def broken(**changes: Any) -> SimpleNamespace:
     ("read", "changes", "message"),
     [
         (message_to_depth, {"encoding": "rgb8"}, "depth encoding must be one of"),
+        (message_to_depth, {"step": 48}, "must have .* bytes at least, got 48"),
         (message_to_depth, {"data": np.zeros(7, np.uint8)}, "must have 3072 bytes, got 7"),
         (message_to_rgb, {"encoding": "purple"}, "'purple' is not known"),
         (message_to_rgb, {"encoding": "rgba16"}, "must have 256 bytes at least, got 128"),

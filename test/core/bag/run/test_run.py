@@ -188,6 +188,33 @@ def test_a_tied_scale_goes_on_over_a_stop(
     assert states == ["constant"] + ["tied"] * (FRAMES - 1)
 
 
+def test_a_stop_is_heeded_where_no_image_comes(
+    recording: Path, whole: Path, run_bag: Any, tools: Any, tmp_path: Path
+) -> None:
+    with BagReader(recording) as reader, BagWriter(tmp_path / "in") as writer:
+        for message in reader.messages():
+            writer.copy(reader.topics[message.topic], message)
+        other = next(iter(reader.messages({"/other"})))
+        for index in range(1000):
+            late = replace(other, log_ns=message.log_ns + (60 + index) * 10**9)
+            writer.copy(reader.topics["/other"], late)
+        writer.close({})
+    asked: list[int] = []
+
+    def is_stopped() -> bool:
+        asked.append(1)
+        return len(asked) > 500
+
+    run = run_bag(tmp_path / "in", tmp_path / "out", watch=Watch(is_stopped=is_stopped))
+    assert not run.is_complete
+    assert len(asked) < 510  # Not to the end of what has no images.
+    run = run_bag(tmp_path / "in", tmp_path / "out")
+    written = tools.read_all(tmp_path / "out")
+    assert len(written.pop("/other")) == FRAMES + 1000
+    wanted = frames_of(tools.read_all(whole))
+    assert frames_of(written) == {name: wanted[name] for name in wanted if name != "/other"}
+
+
 def test_other_settings_do_not_go_on(
     recording: Path, run_bag: Any, settings: Any, tmp_path: Path
 ) -> None:
@@ -252,8 +279,21 @@ def test_memory_for_no_frame_ends_the_run_and_keeps_what_was_written(
         run_bag(recording, tmp_path / "out", pipeline=Small(nano, room=0))
 
 
+def _no_encoding(image: Any) -> None:
+    image.encoding = "no such"
+
+
+def _negative_stamp(image: Any) -> None:
+    image.header.stamp.sec = -5
+
+
+def _one_pixel(image: Any) -> None:
+    image.width = image.height = 1
+
+
+@pytest.mark.parametrize("spoil", [_no_encoding, _negative_stamp, _one_pixel])
 def test_an_image_that_cannot_be_read_is_told_and_left_out(
-    recording: Path, run_bag: Any, tools: Any, tmp_path: Path
+    spoil: Callable[[Any], None], recording: Path, run_bag: Any, tools: Any, tmp_path: Path
 ) -> None:
     with BagReader(recording) as reader, BagWriter(tmp_path / "in") as writer:
         images = 0
@@ -261,7 +301,7 @@ def test_an_image_that_cannot_be_read_is_told_and_left_out(
             topic = reader.topics[message.topic]
             if message.topic == "/camera/image_raw" and (images := images + 1) == 4:
                 image = reader.deserialize(message)
-                image.encoding = "no such"
+                spoil(image)
                 writer.write(message.topic, message.log_ns, image)
             else:
                 writer.copy(topic, message)
