@@ -187,6 +187,11 @@ class PipelineConfig:
             f"size {self.prompt.size}, got {self.model.semantics_dim}",
         )
 
+    @property
+    def has_own_metres(self) -> bool:
+        """Whether the prompt network guesses metres, too."""
+        return self.prompt.kind == "moge2"
+
 
 PRESETS: dict[str, PipelineConfig] = {
     "ppd-da2": PipelineConfig(weights=("ppd", "depth-anything-v2-vitl")),

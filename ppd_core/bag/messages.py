@@ -12,9 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ppd_core.camera_info import intrinsics_from_info
 from ppd_core.image_reading import ENCODINGS, image_to_rgb
 from ppd_core.picture_reading import compressed_to_rgb, load_picture
-from ppd_core.types import DISTORTION_COEFFICIENTS, Intrinsics
+from ppd_core.types import Intrinsics
 
 _DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 _COMPRESSED_DEPTH_HEADER = 12
@@ -93,37 +94,11 @@ def message_to_depth(message: Any) -> np.ndarray:
 
 
 def message_to_intrinsics(message: Any, width: int, height: int) -> Intrinsics | None:
-    """The camera of a whole image from its CameraInfo, or None where that does not say.
-
-    None, too, for a calibration with binning or a region of interest, and for an image of another
-    shape than the camera's: measures of clouds are then left out.
-
-    Source: comments of sensor_msgs/CameraInfo.
-    """
-    k = np.reshape(getattr(message, "k", getattr(message, "K", np.zeros(9))), (3, 3))
-    roi = message.roi
-    is_partial = max(message.binning_x, message.binning_y) > 1 or roi.width or roi.height
-    sizes = int(message.width), int(message.height)
-    if not k[0, 0] or is_partial or min(sizes) < 1:
-        return None
-    if abs(width * sizes[1] - height * sizes[0]) > max(sizes):
-        return None
-    distortion = tuple(float(one) for one in getattr(message, "d", getattr(message, "D", ())))
-    model = message.distortion_model if message.distortion_model in DISTORTION_COEFFICIENTS else ""
-    is_distorted = any(distortion) or (model == "equidistant" and bool(distortion))
+    """The camera behind an image by `intrinsics_from_info`; None where that raises."""
     try:
-        camera = Intrinsics(
-            *sizes,
-            fx=float(k[0, 0]),
-            fy=float(k[1, 1]),
-            cx=float(k[0, 2]),
-            cy=float(k[1, 2]),
-            distortion_model=model if is_distorted else "",
-            distortion=distortion if is_distorted else (),
-        )
+        return intrinsics_from_info(message, width, height)
     except ValueError:
         return None
-    return camera if sizes == (width, height) else camera.resized(width, height)
 
 
 class _Image:

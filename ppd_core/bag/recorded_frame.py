@@ -14,7 +14,7 @@ from ppd_core.alignment.aligner import SENSORS, Evidence
 from ppd_core.alignment.anchors import Anchors
 from ppd_core.alignment.config import SOURCES, AlignmentConfig
 from ppd_core.alignment.sensors import cloud_anchors, no_camera, sensor_image_anchors
-from ppd_core.bag.messages import message_to_depth, message_to_rgb
+from ppd_core.bag.messages import message_to_depth, message_to_intrinsics, message_to_rgb
 from ppd_core.camera_info import intrinsics_from_info
 from ppd_core.cloud_reading import xyz_of_cloud
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
@@ -124,12 +124,7 @@ class RecordedFrame:
 
     def intrinsics(self, width: int, height: int) -> Intrinsics | None:
         """The camera behind its image, given the image's size; None where it is not known."""
-        if self.info is None:
-            return None
-        try:
-            return intrinsics_from_info(self.info, width, height)
-        except ValueError:
-            return None
+        return None if self.info is None else message_to_intrinsics(self.info, width, height)
 
     def camera_problem(self, width: int, height: int) -> str:
         """Why `intrinsics` is None, or ""."""

@@ -62,6 +62,19 @@ class ChosenTopics:
             names |= {self.lidar, *self.tf, *self.tf_static}
         return frozenset(name for name in names if name is not None)
 
+    def best_source(self, *, has_camera: bool, has_own_metres: bool) -> str:
+        """The best of `alignment.config.SOURCES` that there is.
+
+        Args:
+            has_camera: a camera is known even where no calibration was recorded.
+            has_own_metres: the model guesses metres, as MoGe-2 does.
+        """
+        if self.depth is not None:
+            return "depth"
+        if self.lidar is not None and (self.camera_info is not None or has_camera):
+            return "lidar"
+        return "moge2" if has_own_metres else "none"
+
 
 def choose_topics(
     topics: Mapping[str, BagTopic],

@@ -183,16 +183,9 @@ def _source(args: argparse.Namespace, chosen: ChosenTopics, config: PipelineConf
         return "constant"
     if args.lidar is not None and args.depth is None:
         return "lidar"
-    if chosen.depth is not None:
-        return "depth"
-    has_camera = chosen.camera_info is not None or camera_of(args) is not None
-    if chosen.lidar is not None and has_camera:
-        return "lidar"
-    return "moge2" if _has_metres(config) else "none"
-
-
-def _has_metres(config: PipelineConfig) -> bool:
-    return config.prompt is not None and config.prompt.kind == "moge2"
+    return chosen.best_source(
+        has_camera=camera_of(args) is not None, has_own_metres=config.has_own_metres
+    )
 
 
 def settings_of(
@@ -210,7 +203,7 @@ def settings_of(
     source, constant = _source(args, chosen, pipeline.config), alignment_of(args)
     if constant is not None and source != "constant":
         raise ValueError(f"--near and --far are of source constant, got --source {source}")
-    if source == "moge2" and not _has_metres(pipeline.config):
+    if source == "moge2" and not pipeline.config.has_own_metres:
         raise ValueError(f"--source moge2 needs --model ppd-moge2, got {args.model}")
     num_steps, processing_area = effort(args, pipeline.config)
     # Each once, in one order: the same in other words is the same run.

@@ -124,11 +124,14 @@ def _estimated(
 ) -> Frames:
     from ppd_core.alignment.config import AlignmentConfig
     from ppd_core.bag.recorded_frame import RecordedFrameSettings
-    from ppd_core.view.recording import estimated_frames, source_of
+    from ppd_core.view.recording import estimated_frames
 
     constant = alignment_of(args)
     pipeline = _pipeline(args, say)
-    source = source_of(chosen, constant, pipeline.config)
+    best = chosen.best_source(
+        has_camera=camera_of(args) is not None, has_own_metres=pipeline.config.has_own_metres
+    )
+    source = best if constant is None else "constant"
     sensor = {"depth": f" by {chosen.depth}", "lidar": f" by {chosen.lidar}"}.get(source, "")
     unit = "relative depth" if source == "none" else f"in metres{sensor}"
     say(f"through the model: {chosen.image}, {unit}")

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from ppd_core.alignment.anchors import Anchors
     from ppd_core.bag.reader import BagReader
     from ppd_core.bag.recording import BagMessage, BagTopic
-    from ppd_core.config import PipelineConfig
-    from ppd_core.types import AlignedDepth, Alignment, Intrinsics
+    from ppd_core.types import AlignedDepth, Intrinsics
     from ppd_core.view.photos import Estimate
 
 _SUFFIXES = (".mcap", ".db3", ".bag", ".active", ".zstd", ".zst")
@@ -120,18 +119,6 @@ def recorded_outputs(
             report(f"{topic}: {count} messages could not be read")
     for gap in reader.gaps:
         report(gap.describe())
-
-
-def source_of(chosen: ChosenTopics, constant: Alignment | None, config: PipelineConfig) -> str:
-    """What ties depth to metres: what was given, else the best that was recorded."""
-    if constant is not None:
-        return "constant"
-    if chosen.depth is not None:
-        return "depth"
-    if chosen.lidar is not None and chosen.camera_info is not None:
-        return "lidar"
-    has_metres = config.prompt is not None and config.prompt.kind == "moge2"
-    return "moge2" if has_metres else "none"
 
 
 def estimated_frames(

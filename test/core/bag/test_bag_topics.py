@@ -263,3 +263,21 @@ def test_only_what_a_source_needs_is_read():
     assert chosen.names("lidar") == {
         *(chosen.image, chosen.camera_info, chosen.lidar, "/tf", "/tf_static")
     }
+
+
+@pytest.mark.parametrize(
+    ("found", "has_camera", "has_own_metres", "source"),
+    [
+        ({"depth": "/d", "lidar": "/l", "camera_info": "/i"}, True, True, "depth"),
+        ({"lidar": "/l", "camera_info": "/i"}, False, True, "lidar"),
+        ({"lidar": "/l"}, True, False, "lidar"),
+        ({"lidar": "/l"}, False, True, "moge2"),
+        ({}, True, False, "none"),
+    ],
+)
+def test_best_source_is_what_measures_and_else_what_guesses(
+    found, has_camera, has_own_metres, source
+):
+    chosen = ChosenTopics("/image", **found)
+    best = chosen.best_source(has_camera=has_camera, has_own_metres=has_own_metres)
+    assert best == source

@@ -266,5 +266,6 @@ def test_a_calibration_that_does_not_say_the_camera_gives_none():
     assert message_to_intrinsics(info(focal_px=0.0), WIDTH, HEIGHT) is None
     assert message_to_intrinsics(info(HEIGHT, WIDTH), WIDTH, HEIGHT) is None
     binned = info()
-    object.__setattr__(binned, "binning_x", 2)
-    assert message_to_intrinsics(binned, WIDTH, HEIGHT) is None
+    binned.binning_x = binned.binning_y = 2
+    half = message_to_intrinsics(binned, WIDTH // 2, HEIGHT // 2)
+    assert half is not None and half.fx == 15.0
