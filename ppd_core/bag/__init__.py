@@ -24,4 +24,5 @@ Reading, around damage:
 Writing, safe up to the last checkpoint:
     writer: the whole; bag_folder: what is safe; metadata: what stands beside the data.
     parts, ros1_part: one data file; typestore: the types of what we write.
+    compressed: images and depth as a camera's driver compresses them.
 """
