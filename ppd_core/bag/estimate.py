@@ -143,11 +143,13 @@ class Estimator:
 
     def _tried(self, frames: Sequence[Decoded]) -> list[DepthResult] | None:
         """The results, or None where memory is not enough for so many."""
-        before = self.state()
+        if len(frames) == 1:
+            return self._estimated(frames)
+        before = self.state()  # Reads the device, so not where nothing can be tried again.
         try:
             return self._estimated(frames)
         except (RuntimeError, MemoryError) as error:
-            if len(frames) == 1 or not is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Out here the traceback is gone, and with it what it kept in memory.
         if torch.cuda.is_initialized():

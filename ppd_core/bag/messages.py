@@ -1,7 +1,7 @@
 """Images, depth and calibration from the messages of a recording, without any ROS.
 
-`rosbags` reads the recording and gives plain objects; names of fields are those of ROS 2, and of
-ROS 1 where they differ.
+They are `rosbags`' plain objects with the fields of ROS 2: what ROS 1 recorded is brought over by
+the reader.
 """
 
 from __future__ import annotations
