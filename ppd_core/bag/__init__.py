@@ -16,7 +16,7 @@ Frames, from messages:
     messages: messages -> arrays.
 Reading, around damage:
     reader: all formats alike; bag_files, opened_files, channels: its files; log_order: their
-        messages by time; read_at, unpacking: bytes.
+        messages by time; read_at, unpacking: bytes; damaged_chunk: what one still gives.
     mcap_file, mcap_summary, mcap_walk, mcap_chunk, mcap_records: MCAP, with and without index.
     sqlite_file, sqlite_rows, sqlite_pages: SQLite, by SQLite and by its pages.
     ros1_file, ros1_index, ros1_records, ros1_to_ros2: ROS 1, brought to ROS 2.

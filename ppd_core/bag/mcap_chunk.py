@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Container, Iterator
 from typing import BinaryIO, NamedTuple
 
+from ppd_core.bag.damaged_chunk import Indexes, messages_by_offset, split_around_damage
 from ppd_core.bag.mcap_records import (
     BARE,
     CHANNEL,
@@ -107,10 +108,6 @@ def proven_records(data: bytes) -> Iterator[Record]:
             yield Record(opcode, start, at)
 
 
-Indexes = dict[int, list[tuple[int, int]]]
-"""Log time and offset in the chunk of each message, by channel."""
-
-
 def doubtful_records(
     data: bytes, place: ChunkPlace, known: Container[int], indexes: Indexes | None
 ) -> Iterator[Record | None]:
@@ -123,28 +120,16 @@ def doubtful_records(
         indexes: of the chunk: what they say of a message must be so, and behind a bad record
             reading goes on at the next they know of. Without them it ends there.
     """
-    expected = None
-    if indexes is not None:
-        expected = {at: (key, log_ns) for key, one in indexes.items() for log_ns, at in one}
-    offsets = sorted(expected or ())
-    at = 0
-    while at < len(data):
+    expected = messages_by_offset(indexes)
+    offsets = list(expected)
+
+    def record_at(at: int) -> Record | None:
         record = _record_at(data, at, place, known)
-        if (
-            record is not None
-            and expected is not None
-            and not _is_as(record, at, expected, offsets)
-        ):
-            record = None
-        if record is not None:
-            yield record
-            at = record.stop
-            continue
-        yield None
-        following = bisect_right(offsets, at)
-        if following == len(offsets):
-            return
-        at = offsets[following]
+        if record is None or indexes is None or _is_as(record, at, expected, offsets):
+            return record
+        return None
+
+    return split_around_damage(len(data), record_at, offsets)
 
 
 def _is_as(

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from ppd_core.bag.damaged_chunk import Indexes, loss
 from ppd_core.bag.log_order import Block, Entry
 from ppd_core.bag.mcap_chunk import (
-    Indexes,
     Record,
     doubtful_records,
     proven_records,
@@ -86,14 +86,9 @@ class McapFile:
     ) -> None:
         detail = f"the chunk of {place.size} bytes at {place.offset} is damaged"
         detail += f", {problem}" if problem else ""
-        if indexes is None:
-            detail += f"; {given} of its messages are read" if given else ""
-        else:
-            had = sum(len(entries) for key, entries in indexes.items() if key in wanted)
-            if had == given:
-                return
-            detail += f": {had - given} of {had} messages are lost"
-        self._tell(Gap(self._path, place.begin_ns, place.end_ns, detail))
+        lost = loss(indexes, wanted, given)
+        if lost is not None:
+            self._tell(Gap(self._path, place.begin_ns, place.end_ns, detail + lost))
 
     def _learn(self, index: McapIndex) -> None:
         """Find the declarations in the chunks, and count where no index does."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ppd_core.bag.damaged_chunk import Indexes, loss, messages_by_offset, split_around_damage
 from ppd_core.bag.log_order import Block, Entry
 from ppd_core.bag.read_at import read_at
 from ppd_core.bag.recording import Gap, Tell
@@ -72,15 +72,10 @@ class Ros1File:
     def _tell_of(
         self, place: ChunkPlace, chunk: _Chunk, problem: str, wanted: frozenset[int], given: int
     ) -> None:
-        detail = f"the chunk at {place.offset} is damaged, {problem}"
-        if chunk.indexes is None:
-            detail += f"; {given} of its messages are read" if given else ""
-        else:
-            had = sum(len(entries) for key, entries in chunk.indexes.items() if key in wanted)
-            if had == given:
-                return
-            detail += f": {had - given} of {had} messages are lost"
-        self._tell(Gap(self._path, place.begin_ns, place.end_ns, detail))
+        lost = loss(chunk.indexes, wanted, given)
+        if lost is not None:
+            detail = f"the chunk at {place.offset} is damaged, {problem}{lost}"
+            self._tell(Gap(self._path, place.begin_ns, place.end_ns, detail))
 
     def _unpack(self, place: ChunkPlace) -> _Chunk:
         try:
@@ -102,7 +97,7 @@ class Ros1File:
             return _Chunk(kept, indexes, "it cannot be decompressed")
         return _Chunk(data, indexes, "")
 
-    def _indexes(self, at: int) -> dict[int, list[tuple[int, int]]] | None:
+    def _indexes(self, at: int) -> Indexes | None:
         """Log times and offsets by connection, from the records behind a chunk."""
         indexes = {}
         try:
@@ -159,7 +154,7 @@ def _blocks(chunks: list[ChunkPlace]) -> Iterator[Block]:
 
 class _Chunk(NamedTuple):
     data: bytes
-    indexes: dict[int, list[tuple[int, int]]] | None
+    indexes: Indexes | None
     problem: str
 
 
@@ -175,26 +170,15 @@ class _Record(NamedTuple):
 
 def _records(chunk: _Chunk) -> Iterator[_Record | None]:
     """Split a chunk; None stands for each place where records are lost."""
-    data = chunk.data
-    expected = {
-        at: (key, log_ns) for key, one in (chunk.indexes or {}).items() for log_ns, at in one
-    }
-    offsets = sorted(expected)
-    at = 0
-    while at < len(data):
-        record = _record_at(data, at)
-        if record is not None and expected and record.channel >= 0:
-            is_expected = expected.get(at) == (record.channel, record.log_ns)
-            record = record if is_expected else None
-        if record is not None:
-            yield record
-            at = record.stop
-            continue
-        yield None
-        following = bisect_right(offsets, at)
-        if following == len(offsets):
-            return
-        at = offsets[following]
+    expected = messages_by_offset(chunk.indexes)
+
+    def record_at(at: int) -> _Record | None:
+        record = _record_at(chunk.data, at)
+        if record is None or not expected or record.channel < 0:
+            return record
+        return record if expected.get(at) == (record.channel, record.log_ns) else None
+
+    return split_around_damage(len(chunk.data), record_at, list(expected))
 
 
 def _record_at(data: bytes, at: int) -> _Record | None:
