@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from ppd_core.bag.reader import BagReader
-from ppd_core.bag.recording import BagMessage
+from ppd_core.bag.recording import BagMessage, MessageSource
 
 
 class StoppedError(Exception):
@@ -28,7 +27,7 @@ class Copier:
 
     def __init__(
         self,
-        reader: BagReader,
+        reader: MessageSource,
         copy: Callable[[BagMessage], None],
         kept: Collection[str],
         *,

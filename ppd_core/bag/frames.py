@@ -20,8 +20,7 @@ from ppd_core.bag.sensor_buffer import Kept, SensorBuffer, is_set_back
 from ppd_core.types import AlignmentError
 
 if TYPE_CHECKING:
-    from ppd_core.bag.reader import BagReader
-    from ppd_core.bag.recording import BagMessage
+    from ppd_core.bag.recording import BagMessage, MessageSource
     from ppd_core.bag.static import StaticParts
     from ppd_core.bag.topics import ChosenTopics
 
@@ -30,7 +29,7 @@ __all__ = ["PairingReport", "RecordedFrame", "RecordedFrameSettings", "recorded_
 
 
 def recorded_frames(
-    reader: BagReader,
+    reader: MessageSource,
     chosen: ChosenTopics,
     settings: RecordedFrameSettings | None = None,
     *,
@@ -46,7 +45,7 @@ def recorded_frames(
     their time, which `report` counts.
 
     Args:
-        reader: open.
+        reader: an open `BagReader`, or one that is listened to.
         chosen: its topics.
         settings: default: no metres.
         report: is told what was paired and what was not, as frames are taken.
@@ -86,7 +85,7 @@ class _FrameBuffer:
 
     def __init__(
         self,
-        reader: BagReader,
+        reader: MessageSource,
         chosen: ChosenTopics,
         settings: RecordedFrameSettings,
         report: PairingReport,

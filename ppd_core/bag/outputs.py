@@ -50,9 +50,9 @@ class FrameOutput:
     @property
     def size_bytes(self) -> int:
         """About what it takes until it is written."""
-        parts = [self.rgb]
+        parts: list[np.ndarray | Tensor | None] = [self.rgb]
         if self.depth is not None:
-            parts += [self.depth.values, self.depth.packed]  # type: ignore[list-item]
+            parts += [self.depth.values, self.depth.packed]
         return sum(part.nbytes for part in parts if part is not None)
 
 

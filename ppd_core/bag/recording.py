@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,20 @@ class BagMessage:
     msgtype: str
     log_ns: int
     data: bytes
+
+
+class MessageSource(Protocol):
+    """What frames are made of: a `BagReader`, or what looks at its messages on their way."""
+
+    @property
+    def topics(self) -> Mapping[str, BagTopic]:
+        """By name."""
+
+    def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
+        """Those of the topics, in the order of the recording."""
+
+    def deserialize(self, message: BagMessage) -> Any:
+        """As an object with the fields of its ROS 2 type; ValueError where it is none."""
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ class Run:
         chosen = plan.chosen if is_tf_read else replace(plan.chosen, tf_static=())
         static = read_static(plan.reader, chosen)
         frames = recorded_frames(
-            reader,  # type: ignore[arg-type]  # it reads like one
+            reader,
             plan.chosen,
             plan.settings.frames,
             report=self.pairing,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ppd_core.bag.reader import BagReader
+    from ppd_core.bag.recording import MessageSource
     from ppd_core.bag.topics import ChosenTopics
 
 
@@ -24,7 +24,7 @@ class StaticParts:
     info: Any = None
 
 
-def read_static(reader: BagReader, chosen: ChosenTopics) -> StaticParts:
+def read_static(reader: MessageSource, chosen: ChosenTopics) -> StaticParts:
     """Read what stands still and the first calibration, wherever in the recording they are.
 
     It ends as soon as no more of them can come, which for most recordings is after a few

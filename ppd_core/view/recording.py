@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ppd_core.alignment.aligner import FrameAligner
 from ppd_core.bag.frames import RecordedFrame, RecordedFrameSettings, recorded_frames
@@ -149,7 +149,7 @@ def estimated_frames(
     static = read_static(reader, chosen)
     for message in static.transforms:
         places.add(message, is_static=True)
-    watched = cast("BagReader", _TfWatcher(reader, chosen, places))
+    watched = _TfWatcher(reader, chosen, places)
     for frame in recorded_frames(watched, chosen, settings, static=static):
         if frame.index % every:
             continue
