@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,6 @@ class BagFolder:
     Args:
         path: made if it is not there.
         storage: a key of `SUFFIXES`.
-        custom: notes for metadata.yaml.
 
     Attributes:
         progress: as the last checkpoint left it.
@@ -48,9 +46,8 @@ class BagFolder:
         OSError: the folder cannot be made.
     """
 
-    def __init__(self, path: Path, storage: str, custom: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, storage: str) -> None:
         self.path = path
-        self._custom = custom
         # Before anything is made in it.
         _own_progress(path, storage)
         path.mkdir(parents=True, exist_ok=True)
@@ -87,7 +84,7 @@ class BagFolder:
             self.unfinished(part).replace(self.path / part.name)
         sync(self.path)
         if progress.parts and progress.storage != "ros1":
-            self._put(METADATA_FILE, metadata_yaml(progress, self._custom).encode())
+            self._put(METADATA_FILE, metadata_yaml(progress).encode())
         if progress.is_complete:
             shutil.rmtree(self.path / _WORK_FOLDER, ignore_errors=True)
         self._put(PROGRESS_FILE, progress.to_json())
@@ -103,7 +100,7 @@ class BagFolder:
                 path.unlink()
         # First metadata.yaml, for it must not name a file that is not there.
         metadata = self.path / METADATA_FILE
-        text = metadata_yaml(self.progress, self._custom).encode()
+        text = metadata_yaml(self.progress).encode()
         if not self.progress.parts:
             metadata.unlink(missing_ok=True)
         elif self.progress.storage != "ros1" and metadata.read_bytes() != text:

@@ -112,14 +112,11 @@ def read_progress(folder: Path) -> Progress | None:
         raise ValueError(f"cannot read {path}: {error}") from error
 
 
-def metadata_yaml(
-    progress: Progress, custom: Mapping[str, str] | None = None, *, has_root: bool = True
-) -> str:
+def metadata_yaml(progress: Progress, *, has_root: bool = True) -> str:
     """Text of `metadata.yaml`, version 9.
 
     Args:
         progress: the bag; its storage must be one of ROS 2.
-        custom: notes, which `ros2 bag info` shows.
         has_root: False for the copy that a data file has within itself.
 
     Source: rosbag2_storage/yaml.hpp.
@@ -149,7 +146,7 @@ def metadata_yaml(
         "compression_mode": "",
         "relative_file_paths": [part.name for part in parts],
         "files": [_file(part) for part in parts],
-        "custom_data": dict(custom) if custom else None,
+        "custom_data": None,
         "ros_distro": "jazzy",
     }
     document = {"rosbag2_bagfile_information": information} if has_root else information

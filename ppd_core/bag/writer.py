@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +15,7 @@ from ppd_core.bag.bag_folder import SUFFIXES, BagFolder, discard
 from ppd_core.bag.metadata import Part, default_qos, read_progress
 from ppd_core.bag.parts import McapPart, PartFile, Sqlite3Part
 from ppd_core.bag.recording import BagMessage, BagTopic
-from ppd_core.bag.typestore import complete_topic
-from ppd_core.bag.typestore import typestore as own_typestore
+from ppd_core.bag.typestore import complete_topic, typestore
 
 COMPRESSIONS = ("none", "zstd")
 _NO_TIMES_NS = 2**63, -1
@@ -38,9 +37,6 @@ class BagWriter:
             the data files only.
         compression: of MCAP's chunks, "none" or "zstd". The latter takes five times the CPU, saves
             a quarter of a cloud and half of a depth image, and nothing of compressed images.
-        latched: topics of `write` that stay for who comes late, besides /tf_static.
-        custom: notes for metadata.yaml.
-        typestore: knows the types of what is written; default that of `ppd_core.bag.typestore`.
 
     Raises:
         ValueError: unknown options; the folder has other things in it, a complete bag or one of
@@ -48,27 +44,17 @@ class BagWriter:
         OSError: the folder cannot be made.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        storage: str = "mcap",
-        compression: str = "none",
-        latched: Collection[str] = (),
-        custom: Mapping[str, str] | None = None,
-        typestore: Any = None,
-    ) -> None:
+    def __init__(self, folder: Path, *, storage: str = "mcap", compression: str = "none") -> None:
         if storage not in SUFFIXES:
             raise ValueError(f"storage must be one of {', '.join(SUFFIXES)}, got {storage!r}")
         if compression not in COMPRESSIONS or (compression != "none" and storage != "mcap"):
             raise ValueError(
                 f"compression must be none or, for mcap, zstd, got {compression!r} for {storage}"
             )
-        self._typestore = typestore or own_typestore()
+        self._typestore = typestore()
         self._compression = compression
-        self._latched = {"/tf_static", *latched}
         try:
-            self._folder = BagFolder(Path(folder), storage, dict(custom or {}))
+            self._folder = BagFolder(Path(folder), storage)
         except OSError as error:
             raise OSError(f"cannot write to {folder}: {error.strerror or error}") from error
         self._topics = {topic.name: topic for topic in self._folder.progress.topics}
@@ -139,7 +125,7 @@ class BagWriter:
         msgtype = getattr(message, "__msgtype__", "no type")
         if msgtype not in self._typestore.fielddefs:
             raise ValueError(f"message of {topic} must be of a known type, got {msgtype}")
-        is_latched = topic in self._latched
+        is_latched = topic == "/tf_static"
         self.declare(BagTopic(topic, msgtype, qos=default_qos(is_latched=is_latched)))
         try:
             data = self._typestore.serialize_cdr(message, msgtype)

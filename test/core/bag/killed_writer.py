@@ -48,7 +48,7 @@ def write(folder: Path, storage: str, mode: str, tell: Callable[[int], None]) ->
     """Write the bag, or what of it is left to write."""
     count, size = NUM_MESSAGES[mode], 100 if mode == "operations" else 300_000
     state = BagWriter.resumed(folder) or {"written": 0}
-    with BagWriter(folder, storage=storage, typestore=STORE) as writer:
+    with BagWriter(folder, storage=storage) as writer:
         for number in range(state["written"], count):
             writer.write(TOPIC, number * 10**9, message(number, size))
             if (number + 1) % EVERY[mode] == 0 and number + 1 < count:

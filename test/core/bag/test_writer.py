@@ -83,23 +83,16 @@ def test_metadata_tells_of_all_parts(folder):
     )
 
 
-def test_notes_are_in_the_metadata(folder):
-    with BagWriter(folder, custom={"model": "nano"}) as writer:
-        writer.close({})
-    assert information(folder)["custom_data"] == {"model": "nano"}
-
-
 def test_what_is_sent_once_stays_for_who_comes_late(folder):
     transform = making.transform_message(0, "base", "camera", (0, 0, 1), (0, 0, 0, 1))
-    with BagWriter(folder, latched=["/note"]) as writer:
-        for topic in ("/tf_static", "/note", "/tf"):
+    with BagWriter(folder) as writer:
+        for topic in ("/tf_static", "/tf"):
             writer.write(topic, START_NS, transform)
         writer.close({})
     with Reader(folder) as reader:
         qos = {one.topic: one.ext.offered_qos_profiles[0] for one in reader.connections}
     assert {one.reliability for one in qos.values()} == {QosReliability.RELIABLE}
-    assert [qos[topic].durability for topic in ("/tf_static", "/note", "/tf")] == [
-        QosDurability.TRANSIENT_LOCAL,
+    assert [qos[topic].durability for topic in ("/tf_static", "/tf")] == [
         QosDurability.TRANSIENT_LOCAL,
         QosDurability.VOLATILE,
     ]
