@@ -12,10 +12,10 @@ from ppd_core.atomic_file import atomic_write
 from ppd_core.bag.metadata import (
     METADATA_FILE,
     PROGRESS_FILE,
+    BagContents,
     Part,
-    Progress,
     metadata_yaml,
-    read_progress,
+    read_contents,
 )
 from ppd_core.bag.parts import sync
 
@@ -38,7 +38,7 @@ class BagFolder:
         storage: a key of `SUFFIXES`.
 
     Attributes:
-        progress: as the last checkpoint left it.
+        contents: as the last checkpoint left it.
 
     Raises:
         ValueError: the folder has other things in it, a complete bag or one of another storage;
@@ -49,24 +49,24 @@ class BagFolder:
     def __init__(self, path: Path, storage: str) -> None:
         self.path = path
         # Before anything is made in it.
-        _own_progress(path, storage)
+        _own_contents(path, storage)
         path.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(path / _LOCK_FILE)
         try:
             # Again: who had the lock until now may have gone on.
-            begun = _own_progress(path, storage)
-            self.progress = begun or Progress(storage, path.resolve().name)
+            begun = _own_contents(path, storage)
+            self.contents = begun or BagContents(storage, path.resolve().name)
             self.restore()
             if begun is None:
-                self._put(PROGRESS_FILE, self.progress.to_json())
+                self._put(PROGRESS_FILE, self.contents.to_json())
         except BaseException:
             self._lock.release()
             raise
 
     def next_part(self) -> Part:
         """The data file that comes next, still without messages."""
-        progress = self.progress
-        return Part(f"{progress.name}_{len(progress.parts)}{SUFFIXES[progress.storage]}")
+        contents = self.contents
+        return Part(f"{contents.name}_{len(contents.parts)}{SUFFIXES[contents.storage]}")
 
     def unfinished(self, part: Part) -> Path:
         """Where a data file is written."""
@@ -78,32 +78,32 @@ class BagFolder:
         path.parent.mkdir(exist_ok=True)
         return path
 
-    def commit(self, progress: Progress) -> None:
-        """Take what is new in `progress` into the bag; its last part is complete and synced."""
-        for part in progress.parts[len(self.progress.parts) :]:
+    def commit(self, contents: BagContents) -> None:
+        """Take what is new in `contents` into the bag; its last part is complete and synced."""
+        for part in contents.parts[len(self.contents.parts) :]:
             self.unfinished(part).replace(self.path / part.name)
         sync(self.path)
-        if progress.parts and progress.storage != "ros1":
-            self._put(METADATA_FILE, metadata_yaml(progress).encode())
-        if progress.is_complete:
+        if contents.parts and contents.storage != "ros1":
+            self._put(METADATA_FILE, metadata_yaml(contents).encode())
+        if contents.is_complete:
             shutil.rmtree(self.path / _WORK_FOLDER, ignore_errors=True)
-        self._put(PROGRESS_FILE, progress.to_json())
-        self.progress = progress
+        self._put(PROGRESS_FILE, contents.to_json())
+        self.contents = contents
 
     def restore(self) -> None:
         """Undo what is not of the last checkpoint."""
         # As the disk knows it: a commit may have failed, or been interrupted, when it was done.
-        self.progress = read_progress(self.path) or self.progress
+        self.contents = read_contents(self.path) or self.contents
         shutil.rmtree(self.path / _WORK_FOLDER, ignore_errors=True)
         for path in self.path.glob(".*.part"):
             if _OWN_NAME.fullmatch(path.name):
                 path.unlink()
         # First metadata.yaml, for it must not name a file that is not there.
         metadata = self.path / METADATA_FILE
-        text = metadata_yaml(self.progress).encode()
-        if not self.progress.parts:
+        text = metadata_yaml(self.contents).encode()
+        if not self.contents.parts:
             metadata.unlink(missing_ok=True)
-        elif self.progress.storage != "ros1" and metadata.read_bytes() != text:
+        elif self.contents.storage != "ros1" and metadata.read_bytes() != text:
             self._put(METADATA_FILE, text)
         (self.path / self.next_part().name).unlink(missing_ok=True)
 
@@ -127,14 +127,14 @@ class BagFolder:
         sync(self.path)
 
 
-def _own_progress(path: Path, storage: str) -> Progress | None:
+def _own_contents(path: Path, storage: str) -> BagContents | None:
     """Of a bag that can be gone on with; ValueError where something else is there."""
     if not path.exists():
         return None
     if not path.is_dir():
         raise ValueError(f"{path} must be a folder or not there, got a file")
-    progress = read_progress(path)
-    if progress is None:
+    contents = read_contents(path)
+    if contents is None:
         others = (one.name for one in path.iterdir() if not _OWN_NAME.fullmatch(one.name))
         foreign = min(others, default=None)
         if foreign is not None:
@@ -142,13 +142,13 @@ def _own_progress(path: Path, storage: str) -> Progress | None:
                 f"{path} must be new, empty or a bag begun here, got one with {foreign}"
             )
         return None
-    if progress.is_complete:
+    if contents.is_complete:
         raise ValueError(f"{path} must be new or not complete yet, got a complete bag")
-    if progress.storage != storage:
-        raise ValueError(f"{path} is a bag of storage {progress.storage}, got {storage}")
-    for part in progress.parts:
+    if contents.storage != storage:
+        raise ValueError(f"{path} is a bag of storage {contents.storage}, got {storage}")
+    for part in contents.parts:
         _check_part(path / part.name, part)
-    return progress
+    return contents
 
 
 def _check_part(path: Path, part: Part) -> None:
@@ -178,14 +178,14 @@ def discard(path: Path) -> None:
     """
     if not path.exists():
         return
-    progress = read_progress(path) if path.is_dir() else None
-    if progress is None:
-        _own_progress(path, "")  # Refuses what is not ours.
+    contents = read_contents(path) if path.is_dir() else None
+    if contents is None:
+        _own_contents(path, "")  # Refuses what is not ours.
         return
     lock = _locked(path / _LOCK_FILE)
     try:
         # The progress file last: until then it is known whose the rest is.
-        names = [METADATA_FILE, *(part.name for part in progress.parts), PROGRESS_FILE]
+        names = [METADATA_FILE, *(part.name for part in contents.parts), PROGRESS_FILE]
         for name in names:
             (path / name).unlink(missing_ok=True)
         (path / _LOCK_FILE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What is written beside the parts of a bag: `metadata.yaml` for ROS 2, the progress for us."""
+"""What is written beside the parts of a bag: `metadata.yaml` for ROS 2, `ppd_bag.json` for us."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BagContents:
     """All that is known of a bag up to its last checkpoint.
 
     Attributes:
@@ -84,7 +84,7 @@ class Progress:
             raise ValueError(f"state must be JSON: {error}") from error
 
 
-def read_progress(folder: Path) -> Progress | None:
+def read_contents(folder: Path) -> BagContents | None:
     """Of a bag that we write or have written; None for any other folder, or none.
 
     Raises:
@@ -95,7 +95,7 @@ def read_progress(folder: Path) -> Progress | None:
         document = json.loads(path.read_bytes())
         if document["format"] != _FORMAT:
             raise ValueError(f"its format must be {_FORMAT}, got {document['format']}")
-        return Progress(
+        return BagContents(
             storage=document["storage"],
             name=document["name"],
             state=document["state"],
@@ -112,20 +112,20 @@ def read_progress(folder: Path) -> Progress | None:
         raise ValueError(f"cannot read {path}: {error}") from error
 
 
-def metadata_yaml(progress: Progress, *, has_root: bool = True) -> str:
+def metadata_yaml(contents: BagContents, *, has_root: bool = True) -> str:
     """Text of `metadata.yaml`, version 9.
 
     Args:
-        progress: the bag; its storage must be one of ROS 2.
+        contents: the bag; its storage must be one of ROS 2.
         has_root: False for the copy that a data file has within itself.
 
     Source: rosbag2_storage/yaml.hpp.
     """
-    parts = progress.parts
+    parts = contents.parts
     begin_ns, duration_ns = _times(parts)
     information = {
         "version": METADATA_VERSION,
-        "storage_identifier": progress.storage,
+        "storage_identifier": contents.storage,
         "duration": {"nanoseconds": duration_ns},
         "starting_time": {"nanoseconds_since_epoch": begin_ns},
         "message_count": sum(part.count for part in parts),
@@ -140,7 +140,7 @@ def metadata_yaml(progress: Progress, *, has_root: bool = True) -> str:
                 },
                 "message_count": sum(part.counts.get(topic.name, 0) for part in parts),
             }
-            for topic in progress.topics
+            for topic in contents.topics
         ],
         "compression_format": "",
         "compression_mode": "",

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from ppd_core.bag.metadata import METADATA_VERSION, Progress, metadata_yaml, qos_maps, to_yaml
+from ppd_core.bag.metadata import METADATA_VERSION, BagContents, metadata_yaml, qos_maps, to_yaml
 from ppd_core.bag.recording import BagTopic
 
 CHUNK_BYTES = 2**20
@@ -28,8 +28,8 @@ class PartFile(Protocol):
     def write(self, topic: BagTopic, log_ns: int, data: bytes | memoryview) -> None:
         """Write a message, CDR, of a topic that was declared."""
 
-    def finish(self, progress: Progress) -> None:
-        """Write the index, and close; `progress` is of this file alone."""
+    def finish(self, contents: BagContents) -> None:
+        """Write the index, and close; `contents` is of this file alone."""
 
     def abort(self) -> None:
         """Close, whatever state the file is in."""
@@ -75,9 +75,9 @@ class McapPart:
         add: Callable[[int, int, Any, int], None] = self._writer.add_message
         add(self._channels[topic.name], log_ns, data, log_ns)
 
-    def finish(self, progress: Progress) -> None:
-        """Write the index, and close; `progress` is of this file alone."""
-        text = metadata_yaml(progress, has_root=False)
+    def finish(self, contents: BagContents) -> None:
+        """Write the index, and close; `contents` is of this file alone."""
+        text = metadata_yaml(contents, has_root=False)
         self._writer.add_metadata("rosbag2", {"serialized_metadata": text})
         self._writer.finish()
         self._stream.flush()
@@ -155,11 +155,11 @@ class Sqlite3Part:
             (self._topics[topic.name], log_ns, data),
         )
 
-    def finish(self, progress: Progress) -> None:
-        """Write the index, and close; `progress` is of this file alone."""
+    def finish(self, contents: BagContents) -> None:
+        """Write the index, and close; `contents` is of this file alone."""
         self._database.execute(
             "INSERT INTO metadata VALUES (NULL, ?, ?)",
-            (METADATA_VERSION, metadata_yaml(progress, has_root=False)),
+            (METADATA_VERSION, metadata_yaml(contents, has_root=False)),
         )
         self._database.commit()
         self._database.close()

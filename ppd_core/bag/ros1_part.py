@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ppd_core.bag.metadata import Progress
+from ppd_core.bag.metadata import BagContents
 from ppd_core.bag.parts import sync
 from ppd_core.bag.recording import BagTopic
 
@@ -68,7 +68,7 @@ class Ros1Part:
             raise ValueError(f"message of {topic.name} cannot be read: {error}") from error
         self._writer.write(self._connections[topic.name], log_ns, octets)
 
-    def finish(self, progress: Progress) -> None:
+    def finish(self, contents: BagContents) -> None:
         """Write the index, and close."""
         self._writer.close()
         sync(self._path)

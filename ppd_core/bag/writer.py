@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from ppd_core.bag.bag_folder import SUFFIXES, BagFolder, discard
-from ppd_core.bag.metadata import Part, default_qos, read_progress
+from ppd_core.bag.metadata import Part, default_qos, read_contents
 from ppd_core.bag.parts import McapPart, PartFile, Sqlite3Part
 from ppd_core.bag.recording import BagMessage, BagTopic
 from ppd_core.bag.typestore import complete_topic, typestore
@@ -57,7 +57,7 @@ class BagWriter:
             self._folder = BagFolder(Path(folder), storage)
         except OSError as error:
             raise OSError(f"cannot write to {folder}: {error.strerror or error}") from error
-        self._topics = {topic.name: topic for topic in self._folder.progress.topics}
+        self._topics = {topic.name: topic for topic in self._folder.contents.topics}
         self._file: PartFile | None = None
         self._part = Part("")
         self._counts: dict[str, int] = {}
@@ -74,10 +74,10 @@ class BagWriter:
         Raises:
             ValueError: the folder's progress file is damaged.
         """
-        progress = read_progress(Path(folder))
-        if progress is None or progress.state is None:
+        contents = read_contents(Path(folder))
+        if contents is None or contents.state is None:
             return None
-        return {**progress.state, "complete": progress.is_complete}
+        return {**contents.state, "complete": contents.is_complete}
 
     @staticmethod
     def discard(folder: Path) -> None:
@@ -208,7 +208,7 @@ class BagWriter:
                 self._file.declare(topic)
 
     def _new_file(self, path: Path) -> PartFile:
-        storage = self._folder.progress.storage
+        storage = self._folder.contents.storage
         if storage == "sqlite3":
             return Sqlite3Part(path)
         if storage == "ros1":
@@ -220,16 +220,16 @@ class BagWriter:
     def _commit(self, state: Mapping[str, Any], *, is_complete: bool) -> None:
         self._check_open()
         topics = tuple(self._topics.values())
-        progress = replace(
-            self._folder.progress, state=dict(state), is_complete=is_complete, topics=topics
+        contents = replace(
+            self._folder.contents, state=dict(state), is_complete=is_complete, topics=topics
         )
-        progress.to_json()  # A state that is no JSON shall cost nothing.
-        if is_complete and self._file is None and not progress.parts:
+        contents.to_json()  # A state that is no JSON shall cost nothing.
+        if is_complete and self._file is None and not contents.parts:
             self._open_part()  # A bag without messages, too, has a file.
         with self._dropping():
             if self._file is not None:
-                progress = replace(progress, parts=(*progress.parts, self._finished_part()))
-            self._folder.commit(progress)
+                contents = replace(contents, parts=(*contents.parts, self._finished_part()))
+            self._folder.commit(contents)
 
     def _finished_part(self) -> Part:
         """Complete the file in hand."""
@@ -238,7 +238,7 @@ class BagWriter:
         if self._counts:
             part = replace(part, begin_ns=self._begin_ns, end_ns=self._end_ns)
         topics = tuple(self._topics.values())
-        self._file.finish(replace(self._folder.progress, topics=topics, parts=(part,)))
+        self._file.finish(replace(self._folder.contents, topics=topics, parts=(part,)))
         self._file = None
         return replace(part, size_bytes=self._folder.unfinished(part).stat().st_size)
 
