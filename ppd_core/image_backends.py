@@ -19,11 +19,12 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class RawImage:
-    """What the libraries read of a sensor_msgs/Image: 8-bit values, rows without padding.
+    """What the libraries read of a sensor_msgs/Image: rows without padding.
 
     Attributes:
-        encoding: an 8-bit one of `sensor_msgs/image_encodings.hpp`.
-        data: (H, W) or (H, W, channels) uint8, contiguous.
+        encoding: one of `sensor_msgs/image_encodings.hpp`.
+        data: (H, W) or (H, W, bytes a pixel) uint8, contiguous.
+        is_bigendian: the order of the bytes of larger values.
     """
 
     encoding: str

@@ -25,10 +25,10 @@ from ppd_core.alignment.sensors import (
     sensor_image_anchors,
 )
 from ppd_core.cloud_reading import xyz_of_cloud
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.types import Alignment, AlignmentError
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.camera_topics import LIDAR, CameraTopics
-from ppd_ros.conversions import image_to_depth
 from ppd_ros.pairing import PairingBuffer
 from ppd_ros.topics import Input
 from ppd_ros.transforms import Transforms

@@ -1,6 +1,7 @@
 """Depth images <-> CompressedImage, as `compressed_depth_image_transport` sends them.
 
-The bytes themselves are made in `ppd_core.compressed_images`.
+The bytes themselves are made in `ppd_core.compressed_images`, and read in
+`ppd_core.depth_reading`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from ppd_core.compressed_images import DEPTH_FORMAT, DEPTH_HEADER, PNG_LEVEL, depth_png
-from ppd_core.picture_reading import load_picture
+from ppd_core.compressed_images import DEPTH_FORMAT, PNG_LEVEL, depth_png
+from ppd_core.depth_reading import png_to_depth
 from ppd_ros.conversions import depth_to_image_mm
 
 
@@ -67,11 +68,4 @@ def compressed_to_depth(message: CompressedImage) -> np.ndarray:
         "compressedDepth png",
     ):
         raise ValueError(f"compressed depth must be {DEPTH_FORMAT!r}, got {message.format!r}")
-    data = memoryview(message.data)[DEPTH_HEADER.size :]
-    picture = load_picture(data, ("PNG",), "compressed depth")
-    if picture.mode != "I;16":
-        raise ValueError(
-            f"compressed depth must be one channel of 16 bits, got Pillow's mode {picture.mode}"
-        )
-    millimetres = np.asarray(picture).astype(np.float32)
-    return np.where(millimetres > 0, millimetres / 1000, np.float32(np.nan))
+    return png_to_depth(message.data)

@@ -1,7 +1,8 @@
 """Message <-> array; with its siblings, all that knows encodings and fields.
 
 Its sibling: `calibration`; and of the core, for they need no ROS, `image_reading`,
-`image_backends`, `picture_reading`, `camera_info`, `cloud_reading` and `message_values`.
+`image_backends`, `picture_reading`, `depth_reading`, `camera_info`, `cloud_reading` and
+`message_values`.
 
 Nothing here computes depth. An array that comes out of a message may share its memory; a message
 that went in is never changed.
@@ -19,7 +20,6 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from ppd_core.geometry.cloud import pack_xyzrgb
-from ppd_core.image_reading import pixel_bytes
 from ppd_core.message_values import (
     POINT_OFFSETS,
     POINT_STEP,
@@ -31,9 +31,6 @@ from ppd_core.message_values import (
 from ppd_core.transfer import to_host
 from ppd_core.types import Alignment, AlignmentError
 
-DEPTH_ENCODINGS = {"32FC1": 4, "16UC1": 2}
-"""Encoding of a depth image that can be read -> bytes a pixel."""
-
 
 def rgb_to_image(rgb: np.ndarray, header: Header) -> Image:
     """Make an rgb8 image of (H, W, 3) uint8 RGB."""
@@ -41,28 +38,6 @@ def rgb_to_image(rgb: np.ndarray, header: Header) -> Image:
     message = Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width)
     message.data = array.array("B", np.ascontiguousarray(rgb).tobytes())
     return message
-
-
-def image_to_depth(message: Image) -> np.ndarray:
-    """Read a depth image, the inverse of `depth_to_image` and `depth_to_image_mm`.
-
-    Returns:
-        (H, W) float32, metres. 32FC1: NaN and infinities as they came; 16UC1: NaN where it is 0.
-
-    Raises:
-        ValueError: another encoding, or size, step and data do not agree.
-
-    Source: REP 118 (depth images).
-    """
-    if message.encoding not in DEPTH_ENCODINGS:
-        known = " or ".join(DEPTH_ENCODINGS)
-        raise ValueError(f"depth encoding must be {known}, got {message.encoding!r}")
-    octets = np.ascontiguousarray(pixel_bytes(message, DEPTH_ENCODINGS[message.encoding]))
-    order = ">" if message.is_bigendian else "<"
-    if message.encoding == "32FC1":
-        return octets.view(f"{order}f4")[..., 0].astype(np.float32)
-    millimetres = octets.view(f"{order}u2")[..., 0].astype(np.float32)
-    return np.where(millimetres > 0, millimetres / 1000, np.float32(np.nan))
 
 
 def depth_to_image(depth: np.ndarray | Tensor, header: Header, *, is_metric: bool = True) -> Image:

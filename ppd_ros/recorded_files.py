@@ -13,13 +13,14 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from ppd_core.camera_info import intrinsics_from_info
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.cloud import write_ply
 from ppd_core.geometry.render import render_cloud
 from ppd_core.image_files import depth_preview, write_png
 from ppd_core.types import Alignment
 from ppd_ros import comparison, four_views, serialized, story
-from ppd_ros.conversions import cloud_to_points, image_to_depth
+from ppd_ros.conversions import cloud_to_points
 from ppd_ros.image_reading import image_to_rgb
 from ppd_ros.photo_publisher import FRAME_SUFFIX
 

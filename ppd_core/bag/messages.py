@@ -13,13 +13,11 @@ import cv2
 import numpy as np
 
 from ppd_core.camera_info import intrinsics_from_info
-from ppd_core.image_reading import ENCODINGS, image_to_rgb
-from ppd_core.picture_reading import compressed_to_rgb, load_picture
+from ppd_core.depth_reading import image_to_depth, png_to_depth
+from ppd_core.image_backends import RawImage
+from ppd_core.image_reading import ENCODINGS, image_to_rgb, pixel_bytes
+from ppd_core.picture_reading import compressed_to_rgb
 from ppd_core.types import Intrinsics
-
-_DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
-_COMPRESSED_DEPTH_HEADER = 12
-"""Bytes before the PNG of compressedDepth: a format and two numbers that 16UC1 has no use for."""
 
 
 def stamp_ns(message: Any) -> int:
@@ -53,11 +51,9 @@ def message_to_rgb(message: Any) -> np.ndarray:
 
     # Its annotations name its own message class; all it reads are the attributes.
     convert: Callable[[Any, str], np.ndarray] = image_to_cvimage
-    rows = _rows(message)
-    pixel_step = _pixel_step(message)
-    data = np.ascontiguousarray(rows[:, : message.width * pixel_step]).reshape(-1)
-    unpadded = _Image(message.encoding, message.height, message.width, bool(message.is_bigendian))
-    unpadded.data = data
+    # Of padded rows it knows nothing.
+    pixels = np.ascontiguousarray(pixel_bytes(message, _pixel_step(message)))
+    unpadded = RawImage(message.encoding, pixels, message.is_bigendian)
     try:
         return np.ascontiguousarray(convert(unpadded, "rgb8"))
     except (ImageError, TypeError, cv2.error) as error:
@@ -77,20 +73,10 @@ def message_to_depth(message: Any) -> np.ndarray:
     if hasattr(message, "format"):
         if "16UC1" not in message.format:
             raise ValueError(f"compressed depth must be of 16UC1, got {message.format!r}")
-        data = memoryview(message.data)[_COMPRESSED_DEPTH_HEADER:]
-        return _metres(np.asarray(load_picture(data, ("PNG",), "compressed depth")))
-    if message.encoding not in _DEPTH_TYPES:
-        known = ", ".join(_DEPTH_TYPES)
-        raise ValueError(f"depth encoding must be one of {known}, got {message.encoding!r}")
-    kind = np.dtype((">" if message.is_bigendian else "<") + _DEPTH_TYPES[message.encoding])
-    wide = message.width * kind.itemsize
-    if message.step < wide:
-        raise ValueError(
-            f"rows of {message.width} pixels of {message.encoding} must have {wide} bytes at "
-            f"least, got {message.step}"
-        )
-    values = np.ascontiguousarray(_rows(message)[:, :wide]).view(kind)
-    return _metres(values.astype(kind.newbyteorder("=")))
+        return png_to_depth(message.data)
+    metres = image_to_depth(message, takes_mono16=True)
+    metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
+    return metres
 
 
 def message_to_intrinsics(message: Any, width: int, height: int) -> Intrinsics | None:
@@ -99,27 +85,6 @@ def message_to_intrinsics(message: Any, width: int, height: int) -> Intrinsics |
         return intrinsics_from_info(message, width, height)
     except ValueError:
         return None
-
-
-class _Image:
-    """What `rosbags.image` reads of an Image; it knows nothing of padded rows."""
-
-    def __init__(self, encoding: str, height: int, width: int, is_bigendian: bool) -> None:
-        self.encoding, self.height, self.width = encoding, height, width
-        self.is_bigendian = is_bigendian
-        self.data = np.zeros(0, np.uint8)
-
-
-def _rows(message: Any) -> np.ndarray:
-    """(H, step) uint8."""
-    height, step = int(message.height), int(message.step)
-    data = np.frombuffer(message.data, np.uint8)
-    if height < 1 or message.width < 1 or step < 1 or len(data) < height * step:
-        raise ValueError(
-            f"image of {message.width} x {height} with rows of {step} bytes must have "
-            f"{height * step} bytes, got {len(data)}"
-        )
-    return data[: height * step].reshape(height, step)
 
 
 def _pixel_step(message: Any) -> int:
@@ -131,22 +96,4 @@ def _pixel_step(message: Any) -> int:
         bits, _, _, channels = to_cvtype(message.encoding)
     except ImageError as error:
         raise ValueError(f"image encoding {message.encoding!r} is not known") from error
-    pixel_step = bits // 8 * channels
-    if message.width * pixel_step > message.step:
-        raise ValueError(
-            f"rows of {message.width} pixels of {message.encoding} must have "
-            f"{message.width * pixel_step} bytes at least, got {message.step}"
-        )
-    return pixel_step
-
-
-def _metres(values: np.ndarray) -> np.ndarray:
-    if values.ndim != 2:
-        raise ValueError(f"depth must have one channel, got {values.shape}")
-    metres = values.astype(np.float32)
-    if values.dtype == np.uint16:
-        metres /= 1000
-    elif values.dtype.kind != "f":
-        raise ValueError(f"depth must be 16-bit or floating point, got {values.dtype}")
-    metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
-    return metres
+    return bits // 8 * channels

@@ -14,6 +14,7 @@ import numpy as np
 
 from ppd_core.bag.messages import message_to_depth
 from ppd_core.cloud_reading import xyz_of_cloud
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.view.frame import ShownAlignment
 
 _OF_COLOR = ("rgb", "rgba")
@@ -42,17 +43,8 @@ def depth_of_message(message: Any) -> np.ndarray:
     Raises:
         ValueError: it cannot be read.
     """
-    if getattr(message, "encoding", "") != "32FC1":
-        return message_to_depth(message)
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    data = np.frombuffer(message.data, np.uint8)
-    if step < 4 * width or len(data) < height * step:
-        raise ValueError(
-            f"depth of {width} x {height} with rows of {step} bytes must have {height * step}, "
-            f"got {len(data)}"
-        )
-    rows = np.ascontiguousarray(data[: height * step].reshape(height, step)[:, : 4 * width])
-    return rows.view(">f4" if message.is_bigendian else "<f4").astype(np.float32)
+    is_float = getattr(message, "encoding", "") == "32FC1"
+    return image_to_depth(message) if is_float else message_to_depth(message)
 
 
 def cloud_of_message(message: Any) -> tuple[np.ndarray, np.ndarray | None]:

@@ -21,6 +21,7 @@ from ppd_core.alignment.anchors import depth_anchors
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.cloud_reading import xyz_of_cloud
 from ppd_core.config import preset
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject
 from ppd_core.types import Intrinsics
@@ -28,7 +29,6 @@ from ppd_ros.conversions import (
     alignment_type,
     depth_to_image,
     depth_to_image_mm,
-    image_to_depth,
     points_to_cloud,
     rgb_to_image,
 )

@@ -18,12 +18,12 @@ from ppd_core.bag.making import (
 from ppd_core.bag.reader import BagReader
 from ppd_core.bag.writer import BagWriter
 from ppd_core.camera_info import intrinsics_from_info
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.image_reading import image_to_rgb
 from ppd_core.registry import packaged_recording
 from ppd_core.types import Intrinsics
 from ppd_ros.bag_publisher import OUTPUTS, BagPublisher, PlayedTopics
 from ppd_ros.children import Child, domain_environment, ended_children
-from ppd_ros.conversions import image_to_depth
 
 WIDTH, HEIGHT = 16, 12
 CAMERA = Intrinsics.from_focal(WIDTH, HEIGHT, 10.0)

@@ -12,6 +12,7 @@ import torch
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject
 from ppd_core.geometry.ranges import limit_range
@@ -31,7 +32,6 @@ from ppd_ros.conversions import (
     depth_to_cloud,
     depth_to_image,
     depth_to_image_mm,
-    image_to_depth,
     points_to_cloud,
     rgb_to_image,
 )

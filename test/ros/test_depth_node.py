@@ -16,9 +16,10 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.types import Intrinsics
 from ppd_ros.calibration import intrinsics_to_info
-from ppd_ros.conversions import cloud_to_points, image_to_depth, rgb_to_image
+from ppd_ros.conversions import cloud_to_points, rgb_to_image
 from ppd_ros.parameters import BY_PROFILE
 from ppd_ros.worker import threads_alive
 

@@ -12,12 +12,13 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from ppd_core.cloud_reading import xyz_of_cloud
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.rectify import Rectification
 from ppd_core.image_reading import image_to_rgb
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
 from ppd_ros import conversions, frame_messages
-from ppd_ros.conversions import image_to_depth, rgb_to_image
+from ppd_ros.conversions import rgb_to_image
 from ppd_ros.frame_messages import is_dropped, messages_of
 from ppd_ros.outputs import OUTPUTS
 from ppd_ros.parameters import SPECS, frame_settings

@@ -7,17 +7,13 @@ import pytest
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.rectify import rectification
 from ppd_core.image_reading import image_to_rgb
 from ppd_core.types import Intrinsics
 from ppd_ros.calibration import intrinsics_to_info
-from ppd_ros.conversions import (
-    cloud_to_points,
-    depth_to_image_mm,
-    image_to_depth,
-    rgb_to_image,
-)
+from ppd_ros.conversions import cloud_to_points, depth_to_image_mm, rgb_to_image
 
 DEPTH, RGB, INFO, POINTS = (
     *("/ppd/depth/image", "/ppd/rgb/image"),

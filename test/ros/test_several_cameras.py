@@ -7,7 +7,7 @@ import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 
-from ppd_ros.conversions import image_to_depth
+from ppd_core.depth_reading import image_to_depth
 
 CAMERAS = ("left", "right")
 DEPTHS = tuple(f"/ppd/{name}/depth/image" for name in CAMERAS)

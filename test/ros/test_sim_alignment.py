@@ -10,8 +10,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
+from ppd_core.depth_reading import image_to_depth
 from ppd_ros.children import Child, domain_environment, ended_children
-from ppd_ros.conversions import image_to_depth
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
 

@@ -16,10 +16,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from ppd_core.camera_info import intrinsics_from_info
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.geometry.rigid import rigid_transform
 from ppd_core.image_reading import image_to_rgb
 from ppd_ros.children import Child, domain_environment, ended_children
-from ppd_ros.conversions import image_to_depth
 from ppd_ros.sim_camera_node import SPECS, SimCameraNode, transform_of
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")

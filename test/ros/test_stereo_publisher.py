@@ -6,9 +6,9 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from ppd_core.camera_info import intrinsics_from_info
 from ppd_core.data.motorcycle import StereoScene
+from ppd_core.depth_reading import image_to_depth
 from ppd_core.image_reading import image_to_rgb
 from ppd_core.types import Intrinsics
-from ppd_ros.conversions import image_to_depth
 from ppd_ros.stereo_publisher import SCENE, StereoPublisher
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from ppd_core.depth_reading import image_to_depth
 from ppd_ros.children import Child, domain_environment, ended_children
-from ppd_ros.conversions import cloud_to_points, image_to_depth
+from ppd_ros.conversions import cloud_to_points
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 90.0

@@ -232,7 +232,7 @@ def test_a_message_that_cannot_be_read_ends_nothing(world, viewer, monkeypatch):
         return warnings and viewer.frames
 
     world.spin_until(both_came, "a warning, and the good one")
-    assert warnings[0].startswith("/ppd/depth/image: depth encoding must be one of ")
+    assert warnings[0].startswith("/ppd/depth/image: depth encoding must be 32FC1 or ")
     assert viewer.frames[0].depth.tobytes() == metres().tobytes()
 
 

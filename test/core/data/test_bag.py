@@ -239,12 +239,12 @@ def broken(**changes: Any) -> SimpleNamespace:
 @pytest.mark.parametrize(
     ("read", "changes", "message"),
     [
-        (message_to_depth, {"encoding": "rgb8"}, "depth encoding must be one of"),
-        (message_to_depth, {"step": 48}, "must have .* bytes at least, got 48"),
-        (message_to_depth, {"data": np.zeros(7, np.uint8)}, "must have 3072 bytes, got 7"),
+        (message_to_depth, {"encoding": "rgb8"}, "must be 32FC1 or 16UC1 or mono16, got 'rgb8'"),
+        (message_to_depth, {"step": 48}, "image step must be >= 128 bytes .*, got 48"),
+        (message_to_depth, {"data": np.zeros(7, np.uint8)}, "must be 3072 bytes .*, got 7"),
         (message_to_rgb, {"encoding": "purple"}, "'purple' is not known"),
-        (message_to_rgb, {"encoding": "rgba16"}, "must have 256 bytes at least, got 128"),
-        (message_to_rgb, {"height": 0}, "image of 32 x 0"),
+        (message_to_rgb, {"encoding": "rgba16"}, "image step must be >= 256 bytes .*, got 128"),
+        (message_to_rgb, {"height": 0}, "image size must be >= 1 x 1, got 32 x 0"),
     ],
 )
 def test_a_message_that_cannot_be_read_says_why(
