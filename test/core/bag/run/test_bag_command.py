@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,80 +18,88 @@ from ppd_core.bag.writer import BagWriter
 from ppd_core.cli import main
 
 FRAMES = 12
-DEADLINE_S = 120.0
-Command = Callable[..., int]
+
+
+class Done(NamedTuple):
+    """Exit status of a command, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
 
 
 @pytest.fixture
-def ppd_bag(tools: Any) -> Command:
+def ppd_bag(tools: Any, capsys: pytest.CaptureFixture[str]) -> Command:
     quick = ["--model", "nano", "--device", "cpu", "--steps", "1"]
     quick += ["--processing-area", str(tools.AREA)]
 
-    def command(source: Path, out: Path, *words: str) -> int:
-        return main(["bag", str(source), "-o", str(out), *quick, *words])
+    def command(source: Path, out: Path, *words: str) -> Done:
+        status = main(["bag", str(source), "-o", str(out), *quick, *words])
+        return Done(status, *capsys.readouterr())
 
     return command
 
 
 def test_a_recording_gets_its_depth(
-    recording: Path,
-    ppd_bag: Command,
-    capsys: pytest.CaptureFixture[str],
-    tools: Any,
-    tmp_path: Path,
+    recording: Path, ppd_bag: Command, tools: Any, tmp_path: Path
 ) -> None:
-    assert ppd_bag(recording, tmp_path / "out") == 0
-    said = capsys.readouterr()
-    assert "metres from depth, /camera/aligned_depth/image_raw" in said.err
-    assert f"{FRAMES} images; {FRAMES} fitted." in said.out
+    done = ppd_bag(recording, tmp_path / "out")
+    assert done.status == 0
+    assert "metres from depth, /camera/aligned_depth/image_raw" in done.err
+    assert f"{FRAMES} images; {FRAMES} fitted." in done.out
     assert len(tools.read_topic(tmp_path / "out", "/ppd/points")) == FRAMES
 
 
 def test_done_is_done_unless_it_shall_be_done_anew(
-    recording: Path, ppd_bag: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    recording: Path, ppd_bag: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    assert ppd_bag(recording, out) == 0
+    assert ppd_bag(recording, out).status == 0
     before = (out / "out_0.mcap").read_bytes()
-    assert ppd_bag(recording, out) == 0
+    assert ppd_bag(recording, out).status == 0
     assert (out / "out_0.mcap").read_bytes() == before
-    assert ppd_bag(recording, out, "--decimation", "2") == 2
-    assert "begun with another decimation" in capsys.readouterr().err
-    assert ppd_bag(recording, out, "--decimation", "2", "--overwrite") == 0
+    done = ppd_bag(recording, out, "--decimation", "2")
+    assert done.status == 2
+    assert "begun with another decimation" in done.err
+    assert ppd_bag(recording, out, "--decimation", "2", "--overwrite").status == 0
     assert (out / "out_0.mcap").stat().st_size < len(before)
 
 
-def test_what_is_not_ours_is_left_alone(
-    recording: Path, ppd_bag: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_what_is_not_ours_is_left_alone(recording: Path, ppd_bag: Command, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("data")
-    assert ppd_bag(recording, tmp_path, "--overwrite") == 2
-    assert "precious" in capsys.readouterr().err
+    done = ppd_bag(recording, tmp_path, "--overwrite")
+    assert done.status == 2
+    assert "precious" in done.err
     assert (tmp_path / "precious").read_text() == "data"
 
 
 def test_a_recording_is_never_written_over_itself(
-    recording: Path, ppd_bag: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    recording: Path, ppd_bag: Command, tmp_path: Path
 ) -> None:
     both = tmp_path / "both"
     shutil.copytree(recording, both)
     before = {path.name: path.read_bytes() for path in both.iterdir()}
     (data,) = both.glob("*.mcap")
     for source in (both, data):
-        assert ppd_bag(source, both, "--overwrite") == 2
-        assert "OUT must be another folder than that of IN" in capsys.readouterr().err
+        done = ppd_bag(source, both, "--overwrite")
+        assert done.status == 2
+        assert "OUT must be another folder than that of IN" in done.err
     assert {path.name: path.read_bytes() for path in both.iterdir()} == before
 
 
 def test_a_recording_of_somebody_else_is_neither_gone_on_with_nor_written_over(
-    recording: Path, ppd_bag: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    recording: Path, ppd_bag: Command, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(recording, other)
     before = {path.name: path.read_bytes() for path in other.iterdir()}
     for words in ([], ["--overwrite"]):
-        assert ppd_bag(recording, other, *words) == 2
-        assert "holds a recording that no such run has written" in capsys.readouterr().err
+        done = ppd_bag(recording, other, *words)
+        assert done.status == 2
+        assert "holds a recording that no such run has written" in done.err
     assert {path.name: path.read_bytes() for path in other.iterdir()} == before
 
 
@@ -107,9 +110,9 @@ def test_overwrite_removes_nothing_for_a_command_that_cannot_run(
     words: list[str], recording: Path, ppd_bag: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    assert ppd_bag(recording, out) == 0
+    assert ppd_bag(recording, out).status == 0
     before = (out / "out_0.mcap").read_bytes()
-    assert ppd_bag(recording, out, "--overwrite", *words) == 2
+    assert ppd_bag(recording, out, "--overwrite", *words).status == 2
     assert (out / "out_0.mcap").read_bytes() == before
 
 
@@ -117,16 +120,12 @@ def test_overwrite_removes_nothing_for_a_command_that_cannot_run(
     ("words", "what"), [(["--model", "tiny"], "model"), (["--fov-deg", "50"], "camera")]
 )
 def test_another_model_or_camera_does_not_go_on(
-    words: list[str],
-    what: str,
-    recording: Path,
-    ppd_bag: Command,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    words: list[str], what: str, recording: Path, ppd_bag: Command, tmp_path: Path
 ) -> None:
-    assert ppd_bag(recording, tmp_path / "out") == 0
-    assert ppd_bag(recording, tmp_path / "out", *words) == 2
-    assert f"begun with another {what}:" in capsys.readouterr().err
+    assert ppd_bag(recording, tmp_path / "out").status == 0
+    done = ppd_bag(recording, tmp_path / "out", *words)
+    assert done.status == 2
+    assert f"begun with another {what}:" in done.err
 
 
 def test_an_output_may_lie_within_its_input(
@@ -134,46 +133,45 @@ def test_an_output_may_lie_within_its_input(
 ) -> None:
     source = tmp_path / "in"
     shutil.copytree(recording, source)
-    assert ppd_bag(source, source / "ppd") == 0
-    assert ppd_bag(source, source / "ppd") == 0  # It is still known as the same.
+    assert ppd_bag(source, source / "ppd").status == 0
+    assert ppd_bag(source, source / "ppd").status == 0  # It is still known as the same.
 
 
 def test_an_output_that_is_named_twice_is_written_once(
     recording: Path, ppd_bag: Command, tools: Any, tmp_path: Path
 ) -> None:
-    assert ppd_bag(recording, tmp_path / "out", "--write", "depth", "alignment", "depth") == 0
-    assert len(tools.read_topic(tmp_path / "out", "/ppd/depth/image")) == FRAMES
-    assert ppd_bag(recording, tmp_path / "out", "--write", "alignment", "depth") == 0
+    out = tmp_path / "out"
+    assert ppd_bag(recording, out, "--write", "depth", "alignment", "depth").status == 0
+    assert len(tools.read_topic(out, "/ppd/depth/image")) == FRAMES
+    assert ppd_bag(recording, out, "--write", "alignment", "depth").status == 0
 
 
 def test_depth_without_metres_is_said_to_have_none(
-    recording: Path, ppd_bag: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    recording: Path, ppd_bag: Command, tmp_path: Path
 ) -> None:
-    assert ppd_bag(recording, tmp_path / "out", "--source", "none") == 0
-    assert "depth is RELATIVE, not in metres" in capsys.readouterr().err
+    done = ppd_bag(recording, tmp_path / "out", "--source", "none")
+    assert done.status == 0
+    assert "depth is RELATIVE, not in metres" in done.err
 
 
 def test_metres_by_a_range(recording: Path, ppd_bag: Command, tools: Any, tmp_path: Path) -> None:
-    assert ppd_bag(recording, tmp_path / "out", "--near", "0.5", "--far", "3") == 0
+    assert ppd_bag(recording, tmp_path / "out", "--near", "0.5", "--far", "3").status == 0
     sources = {one.source for one in tools.read_topic(tmp_path / "out", "/ppd/alignment")}
     assert sources == {"constant"}
 
 
 def test_a_recording_without_calibration_has_points_by_a_field_of_view(
-    recording: Path,
-    ppd_bag: Command,
-    capsys: pytest.CaptureFixture[str],
-    tools: Any,
-    tmp_path: Path,
+    recording: Path, ppd_bag: Command, tools: Any, tmp_path: Path
 ) -> None:
     with BagReader(recording) as reader, BagWriter(tmp_path / "in") as writer:
         for message in reader.messages({"/camera/image_raw"}):
             writer.copy(reader.topics[message.topic], message)
         writer.close({})
-    assert ppd_bag(tmp_path / "in", tmp_path / "without") == 0
-    assert "no calibration was recorded: no points" in capsys.readouterr().err
+    done = ppd_bag(tmp_path / "in", tmp_path / "without")
+    assert done.status == 0
+    assert "no calibration was recorded: no points" in done.err
     assert "/ppd/points" not in tools.read_all(tmp_path / "without")
-    assert ppd_bag(tmp_path / "in", tmp_path / "with", "--fov-deg", "60") == 0
+    assert ppd_bag(tmp_path / "in", tmp_path / "with", "--fov-deg", "60").status == 0
     info = tools.read_topic(tmp_path / "with", "/ppd/depth/camera_info")[0]
     assert info.k[0] == pytest.approx(tools.CAMERA.fx)
 
@@ -196,53 +194,43 @@ def _with_another(recording: Path, folder: Path, topic: BagTopic) -> Path:
     ],
 )
 def test_what_cannot_be_copied_is_told_before_anything_is_done(
-    topic: BagTopic,
-    words: list[str],
-    recording: Path,
-    ppd_bag: Command,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    topic: BagTopic, words: list[str], recording: Path, ppd_bag: Command, tmp_path: Path
 ) -> None:
     source = _with_another(recording, tmp_path / "in", topic)
-    assert ppd_bag(source, tmp_path / "out", *words) == 2
-    assert f"{topic.name} cannot be copied, for" in capsys.readouterr().err
+    done = ppd_bag(source, tmp_path / "out", *words)
+    assert done.status == 2
+    assert f"{topic.name} cannot be copied, for" in done.err
     assert not (tmp_path / "out").exists()
-    assert ppd_bag(source, tmp_path / "out", "--keep", "/other", *words) == 0
+    assert ppd_bag(source, tmp_path / "out", "--keep", "/other", *words).status == 0
 
 
 def test_metres_come_from_the_sensor_that_is_named(
-    recording: Path, ppd_bag: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    recording: Path, ppd_bag: Command, tmp_path: Path
 ) -> None:
     cloud = BagTopic("/scan", "sensor_msgs/msg/PointCloud2")
     source = _with_another(recording, tmp_path / "in", cloud)  # Of bytes that are no cloud.
-    assert ppd_bag(source, tmp_path / "depth") == 0
-    assert "metres from depth, /camera/aligned_depth/image_raw" in capsys.readouterr().err
-    assert ppd_bag(source, tmp_path / "lidar", "--lidar", "/scan") == 1
-    said = capsys.readouterr().err
-    assert "metres from lidar, /scan" in said
-    assert "1 messages beside the images cannot be read." in said
+    done = ppd_bag(source, tmp_path / "depth")
+    assert done.status == 0
+    assert "metres from depth, /camera/aligned_depth/image_raw" in done.err
+    done = ppd_bag(source, tmp_path / "lidar", "--lidar", "/scan")
+    assert done.status == 1
+    assert "metres from lidar, /scan" in done.err
+    assert "1 messages beside the images cannot be read." in done.err
 
 
 def test_depth_of_an_earlier_run_is_replaced_and_that_is_said(
-    recording: Path,
-    ppd_bag: Command,
-    capsys: pytest.CaptureFixture[str],
-    tools: Any,
-    tmp_path: Path,
+    recording: Path, ppd_bag: Command, tools: Any, tmp_path: Path
 ) -> None:
-    assert ppd_bag(recording, tmp_path / "one") == 0
-    assert ppd_bag(tmp_path / "one", tmp_path / "two") == 0
-    said = capsys.readouterr().err
-    assert "written anew: /ppd/alignment, /ppd/depth/camera_info, /ppd/depth/image" in said
+    assert ppd_bag(recording, tmp_path / "one").status == 0
+    done = ppd_bag(tmp_path / "one", tmp_path / "two")
+    assert done.status == 0
+    written = "/ppd/alignment, /ppd/depth/camera_info, /ppd/depth/image"
+    assert f"written anew: {written}" in done.err
     assert len(tools.read_topic(tmp_path / "two", "/ppd/points")) == FRAMES
 
 
 def test_a_calibration_that_is_none_is_told_and_does_not_keep_a_given_one_out(
-    recording: Path,
-    ppd_bag: Command,
-    capsys: pytest.CaptureFixture[str],
-    tools: Any,
-    tmp_path: Path,
+    recording: Path, ppd_bag: Command, tools: Any, tmp_path: Path
 ) -> None:
     with BagReader(recording) as reader, BagWriter(tmp_path / "in") as writer:
         for message in reader.messages():
@@ -253,11 +241,12 @@ def test_a_calibration_that_is_none_is_told_and_does_not_keep_a_given_one_out(
             else:
                 writer.copy(reader.topics[message.topic], message)
         writer.close({})
-    assert ppd_bag(tmp_path / "in", tmp_path / "without") == 0
-    said = capsys.readouterr().err
-    assert f"{FRAMES} images without points: its CameraInfo cannot be used: camera is not" in said
+    done = ppd_bag(tmp_path / "in", tmp_path / "without")
+    assert done.status == 0
+    problem = "its CameraInfo cannot be used: camera is not"
+    assert f"{FRAMES} images without points: {problem}" in done.err
     assert "/ppd/points" not in tools.read_all(tmp_path / "without")
-    assert ppd_bag(tmp_path / "in", tmp_path / "with", "--fov-deg", "60") == 0
+    assert ppd_bag(tmp_path / "in", tmp_path / "with", "--fov-deg", "60").status == 0
     info = tools.read_topic(tmp_path / "with", "/ppd/depth/camera_info")[0]
     assert info.k[0] == pytest.approx(tools.CAMERA.fx)
     assert len(tools.read_topic(tmp_path / "with", "/ppd/points")) == FRAMES
@@ -277,28 +266,23 @@ def test_a_calibration_that_is_none_is_told_and_does_not_keep_a_given_one_out(
     ],
 )
 def test_wrong_usage_is_one_sentence_and_leaves_nothing(
-    words: list[str],
-    problem: str,
-    recording: Path,
-    ppd_bag: Command,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    words: list[str], problem: str, recording: Path, ppd_bag: Command, tmp_path: Path
 ) -> None:
-    assert ppd_bag(recording, tmp_path / "out", *words) == 2
-    assert re.search(problem, capsys.readouterr().err)
+    done = ppd_bag(recording, tmp_path / "out", *words)
+    assert done.status == 2
+    assert re.search(problem, done.err)
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_no_recording_is_one_sentence(
-    ppd_bag: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert ppd_bag(tmp_path / "none.mcap", tmp_path / "out") == 2
-    assert "none.mcap" in capsys.readouterr().err
+def test_what_is_no_recording_is_one_sentence(ppd_bag: Command, tmp_path: Path) -> None:
+    done = ppd_bag(tmp_path / "none.mcap", tmp_path / "out")
+    assert done.status == 2
+    assert "none.mcap" in done.err
     assert not (tmp_path / "out").exists()
 
 
 def test_damage_in_the_middle_is_gone_round_and_told(
-    nano: Any, ppd_bag: Command, capsys: pytest.CaptureFixture[str], tools: Any, tmp_path: Path
+    nano: Any, ppd_bag: Command, tools: Any, tmp_path: Path
 ) -> None:
     whole = tools.write_recording(tmp_path / "whole", nano, 24, chunk_bytes=4 * 2**10)
     (path,) = whole.glob("*.mcap")
@@ -307,70 +291,15 @@ def test_damage_in_the_middle_is_gone_round_and_told(
     content[middle : middle + 64] = bytes(64)
     damaged = tmp_path / "damaged.mcap"
     damaged.write_bytes(content)
-    assert ppd_bag(damaged, tmp_path / "out") == 1
-    first = capsys.readouterr()
-    assert ppd_bag(damaged, tmp_path / "out") == 1  # It is as damaged when all is done.
-    second = capsys.readouterr()
+    first = ppd_bag(damaged, tmp_path / "out")
+    second = ppd_bag(damaged, tmp_path / "out")  # It is as damaged when all is done.
+    assert (first.status, second.status) == (1, 1)
     assert second.out == first.out
     told = [line for line in first.err.splitlines() if "not read" in line or "Paired" in line]
     assert told and set(told) <= set(second.err.splitlines())
-    said = first.err
-    assert "not read:" in said and "damaged.mcap" in said
+    assert "not read:" in first.err and "damaged.mcap" in first.err
     stamps = tools.stamps_ns(tools.read_topic(tmp_path / "out", "/ppd/points"))
     wanted = [tools.BEGIN_NS + index * tools.PERIOD_NS for index in range(24)]
     assert set(stamps) < set(wanted)
     assert len(stamps) >= 22
     assert stamps[0] == wanted[0] and stamps[-1] == wanted[-1]
-
-
-def _started(recording: Path, out: Path, tools: Any) -> subprocess.Popen[bytes]:
-    """A run in a process of its own."""
-    words = ["--model", "nano", "--device", "cpu", "--keep", "none"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "ppd_core.cli", "bag", str(recording), "-o", str(out), *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-
-
-def _wait_for_frames(process: subprocess.Popen[bytes], count: int) -> None:
-    """Until so many images are done, as the progress bar has it."""
-    assert process.stderr is not None
-    said, deadline_s = b"", time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline_s:
-        said += os.read(process.stderr.fileno(), 4096)
-        done = [int(number) for number in re.findall(rb"(\d+)/\d+ \[", said)]
-        if max(done, default=0) >= count:
-            return
-        assert process.poll() is None, said
-    raise AssertionError(f"no {count} frames within {DEADLINE_S} s: {said!r}")
-
-
-def test_ctrl_c_makes_safe_what_is_done(
-    nano: Any, tools: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    source = tools.write_recording(tmp_path / "in", nano, 60)
-    process = _started(source, tmp_path / "out", tools)
-    _wait_for_frames(process, 3)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 130
-    assert b"ended by a signal; the same command goes on from here" in said
-    done = len(tools.read_topic(tmp_path / "out", "/ppd/points"))
-    assert 3 <= done < 60
-    words = ["--model", "nano", "--device", "cpu", "--keep", "none"]
-    assert main(["bag", str(source), "-o", str(tmp_path / "out"), *words]) == 0
-    assert f"going on after {done} images that are done" in capsys.readouterr().err
-    assert len(tools.read_topic(tmp_path / "out", "/ppd/points")) == 60
-
-
-def test_a_run_that_was_killed_outright_goes_on(nano: Any, tools: Any, tmp_path: Path) -> None:
-    source = tools.write_recording(tmp_path / "in", nano, 60)
-    process = _started(source, tmp_path / "out", tools)
-    _wait_for_frames(process, 3)
-    process.kill()
-    process.communicate(timeout=DEADLINE_S)
-    words = ["--model", "nano", "--device", "cpu", "--keep", "none"]
-    assert main(["bag", str(source), "-o", str(tmp_path / "out"), *words]) == 0
-    stamps = tools.stamps_ns(tools.read_topic(tmp_path / "out", "/ppd/points"))
-    assert stamps == [tools.BEGIN_NS + index * tools.PERIOD_NS for index in range(60)]
