@@ -17,10 +17,9 @@ from ppd_core.bag.metadata import (
     metadata_yaml,
     read_contents,
 )
+from ppd_core.bag.output_names import SUFFIXES
 from ppd_core.bag.parts import sync
 
-SUFFIXES = {"mcap": ".mcap", "sqlite3": ".db3", "ros1": ".bag"}
-"""Storage -> of its data files."""
 _LOCK_FILE = ".lock"
 _WORK_FOLDER = ".unfinished"
 _OWN_NAME = re.compile(r"\.lock|\.unfinished|\.[0-9a-f]{32}\.part")

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ppd_core.bag.bag_folder import SUFFIXES, BagFolder, discard
+from ppd_core.bag.bag_folder import BagFolder, discard
 from ppd_core.bag.metadata import Part, default_qos, read_contents
+from ppd_core.bag.output_names import COMPRESSIONS, SUFFIXES
 from ppd_core.bag.parts import McapPart, PartFile, Sqlite3Part
 from ppd_core.bag.recording import BagMessage, BagTopic
 from ppd_core.bag.typestore import complete_topic, typestore
 
-COMPRESSIONS = ("none", "zstd")
 _NO_TIMES_NS = 2**63, -1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppd_core.alignment.config import SOURCES
-from ppd_core.bag.output_names import DEFAULT_OUTPUTS, OUTPUTS
+from ppd_core.bag.output_names import COMPRESSIONS, DEFAULT_OUTPUTS, OUTPUTS, SUFFIXES
 from ppd_core.cli.camera_options import (
     add_camera_options,
     add_range_options,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-STORAGES = ("mcap", "sqlite3", "ros1")
 KEEP_ALL, KEEP_NONE = "all", "none"
 _EPILOG = """\
 IN is a rosbag2 folder (MCAP or SQLite), a single .mcap or .db3 file, or a ROS 1 .bag. OUT becomes
@@ -139,12 +138,15 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--namespace", default="/ppd", help="default: %(default)s")
     group.add_argument(
-        "--storage", choices=STORAGES, default=STORAGES[0], help="default: %(default)s"
+        "--storage",
+        choices=tuple(SUFFIXES),
+        default=next(iter(SUFFIXES)),
+        help="default: %(default)s",
     )
     group.add_argument(
         "--compression",
-        choices=("none", "zstd"),
-        default="none",
+        choices=COMPRESSIONS,
+        default=COMPRESSIONS[0],
         help="of MCAP's chunks (default: %(default)s)",
     )
     group.add_argument(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppd_core.alignment.aligner import FrameAligner
+from ppd_core.bag.bag_files import PACKED, STORAGES
 from ppd_core.bag.frames import RecordedFrame, RecordedFrameSettings, recorded_frames
 from ppd_core.bag.messages import message_to_depth
 from ppd_core.bag.static import read_static
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ppd_core.types import AlignedDepth, Intrinsics
     from ppd_core.view.photos import Estimate
 
-_SUFFIXES = (".mcap", ".db3", ".bag", ".active", ".zstd", ".zst")
+_SUFFIXES = (*STORAGES, *PACKED)
 _ALIGNMENT = "ppd_ros/msg/Alignment"
 _DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"

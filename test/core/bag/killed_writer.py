@@ -24,7 +24,7 @@ if __name__ == "__main__":
     assert found is not None
     sys.modules["ppd_core"] = importlib.util.module_from_spec(found)
 
-from ppd_core.bag.bag_folder import SUFFIXES
+from ppd_core.bag.output_names import SUFFIXES
 from ppd_core.bag.typestore import typestore
 from ppd_core.bag.writer import BagWriter
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
 
 from ppd_core.bag import making
-from ppd_core.bag.bag_folder import SUFFIXES
+from ppd_core.bag.output_names import SUFFIXES
 from ppd_core.bag.reader import BagReader
 from ppd_core.bag.writer import BagWriter
 from ppd_core.types import Intrinsics

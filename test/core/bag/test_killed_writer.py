@@ -19,7 +19,7 @@ pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
 from mcap.reader import make_reader
 from rosbags.rosbag1 import Reader
 
-from ppd_core.bag.bag_folder import SUFFIXES
+from ppd_core.bag.output_names import SUFFIXES
 from ppd_core.bag.writer import BagWriter
 
 SCRIPT = Path(__file__).with_name("killed_writer.py")

@@ -16,8 +16,8 @@ from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
 from ppd_core.bag import bag_folder, making, parts
-from ppd_core.bag.bag_folder import SUFFIXES
 from ppd_core.bag.metadata import default_qos
+from ppd_core.bag.output_names import SUFFIXES
 from ppd_core.bag.recording import BagMessage, BagTopic
 from ppd_core.bag.typestore import typestore
 from ppd_core.bag.writer import BagWriter
