@@ -100,7 +100,7 @@ class _FrameBuffer:
         self._last_image_ns: int | None = None
         self._infos: deque[Kept] = deque()
         self._sensor = SensorBuffer(settings)
-        self._sensor_topic = {"depth": chosen.depth, "lidar": chosen.lidar}.get(settings.source)
+        self._sensor_topic = chosen.sensor(settings.source)
         num_infos = self._count(chosen.camera_info)
         self._info_is_awaited = num_infos != 0
         self._info_is_stream = _is_stream(num_infos, self._count(chosen.image))

@@ -55,12 +55,14 @@ class ChosenTopics:
 
     def names(self, source: str) -> frozenset[str]:
         """Those that are read when metres come from a source of `alignment.config.SOURCES`."""
-        names = {self.image, self.camera_info}
-        if source == "depth":
-            names.add(self.depth)
+        names = {self.image, self.camera_info, self.sensor(source)}
         if source == "lidar":
-            names |= {self.lidar, *self.tf, *self.tf_static}
+            names |= {*self.tf, *self.tf_static}
         return frozenset(name for name in names if name is not None)
+
+    def sensor(self, source: str) -> str | None:
+        """The topic that a source of metres reads; None where it reads none, or there is none."""
+        return {"depth": self.depth, "lidar": self.lidar}.get(source)
 
     def best_source(self, *, has_camera: bool, has_own_metres: bool) -> str:
         """The best of `alignment.config.SOURCES` that there is.

@@ -115,7 +115,7 @@ def _tell(args: argparse.Namespace, plan: Plan, pipeline: DepthPipeline) -> None
     chosen, source = plan.chosen, plan.settings.frames.source
     if not pipeline.is_trained:
         _say(f"WARNING: model {args.model} is untrained, its depth means nothing")
-    sensor = {"depth": chosen.depth, "lidar": chosen.lidar}.get(source)
+    sensor = chosen.sensor(source)
     _say(f"images of {chosen.image}; metres from {source}" + (f", {sensor}" if sensor else ""))
     if source == "none":
         _say("depth is RELATIVE, not in metres: --near and --far, --depth or --lidar make metres")
@@ -132,9 +132,9 @@ def _end(run: Run) -> int:
     progress = run.progress
     for gap in run.gaps:
         _say(f"not read: {gap}")
-    source = run.plan.settings.frames.source
-    sensor = {"depth": run.plan.chosen.depth, "lidar": run.plan.chosen.lidar}.get(source)
-    for sentence in run.pairing.describe(sensor, run.plan.settings.frames.max_slop_s):
+    frames = run.plan.settings.frames
+    sensor = run.plan.chosen.sensor(frames.source)
+    for sentence in run.pairing.describe(sensor, frames.max_slop_s):
         _say(sentence)
     for problem, count in progress.no_camera.items():
         _say(f"{count} images without points: {problem}")
