@@ -123,6 +123,11 @@ def list_topics(topics: Mapping[str, BagTopic]) -> str:
     return "it has " + "; ".join(f"{one}: {_joined(by_type[one])}" for one in sorted(by_type))
 
 
+def camera_namespace(name: str) -> str:
+    """/camera/color/image_raw/compressed -> /camera/color."""
+    return _base(name).rpartition("/")[0]
+
+
 def _given(
     topics: Mapping[str, BagTopic], option: str, name: str | None, types: Collection[str]
 ) -> str | None:
@@ -202,7 +207,7 @@ def _find_lidar(topics: Mapping[str, BagTopic], *, is_needed: bool) -> str | Non
 
 def _beside(topics: Mapping[str, BagTopic], image: str) -> str | None:
     """The calibration in the image's namespace."""
-    name = f"{_namespace(image)}/camera_info"
+    name = f"{camera_namespace(image)}/camera_info"
     is_there = name in topics and topics[name].msgtype == CAMERA_INFO
     return name if is_there else None
 
@@ -211,7 +216,7 @@ def _by_camera(names: Iterable[str]) -> dict[str, str]:
     """Namespace -> the one of its images that is meant: raw before rectified and compressed."""
     cameras: dict[str, str] = {}
     for name in sorted(names, key=_rank):
-        cameras.setdefault(_namespace(name), name)
+        cameras.setdefault(camera_namespace(name), name)
     return cameras
 
 
@@ -241,15 +246,10 @@ def _without_siblings(cameras: dict[str, str]) -> dict[str, str]:
 
 def _device(name: str) -> str:
     """/camera/camera/color/image_raw -> /camera/camera: what a camera's streams have in common."""
-    namespace = _namespace(name)
+    namespace = camera_namespace(name)
     parent, _, stream = namespace.rpartition("/")
     is_stream = bool(_words(stream) & (_COLOR | _OTHER_EYES)) or _says_depth(stream)
     return parent if is_stream and "camera" not in stream else namespace
-
-
-def _namespace(name: str) -> str:
-    """/camera/color/image_raw/compressed -> /camera/color."""
-    return _base(name).rpartition("/")[0]
 
 
 def _base(name: str) -> str:

@@ -17,6 +17,7 @@ from ppd_core.bag.messages import (
     stamp_ns,
 )
 from ppd_core.bag.reader import BagReader
+from ppd_core.bag.topics import camera_namespace
 from ppd_core.data.eval_samples import EvalSample, SampleError
 
 FAR_M = 80.0
@@ -203,7 +204,7 @@ def open_bag(
     wanted = {"depth": depth_topic, "image": image_topic}
     if estimate_topic is not None:
         wanted["estimate"] = estimate_topic
-    info_name = info_topic or f"{_namespace(image_topic)}/camera_info"
+    info_name = info_topic or f"{camera_namespace(image_topic)}/camera_info"
     with BagReader(path) as reader:
         found = reader.topics
         needed = [*wanted.values(), *([info_topic] if info_topic else [])]
@@ -215,14 +216,6 @@ def open_bag(
         bag = BagSet(path, topics, info, tolerance_s)
         bag.notes += [f"Damaged: {gap.describe()}" for gap in reader.gaps]
     return bag
-
-
-def _namespace(topic: str) -> str:
-    """/camera/color/image_raw/compressed -> /camera/color."""
-    parts = topic.split("/")
-    if parts[-1] in ("compressed", "compressedDepth", "theora"):
-        parts = parts[:-1]
-    return "/".join(parts[:-1])
 
 
 def _list(reader: BagReader, name: str) -> _Topic:
