@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ppd_core.geometry.cloud import as_array
@@ -54,19 +53,6 @@ def fill_millimetres(out: np.ndarray, depth: np.ndarray | Tensor) -> None:
     is_held = (millimetres >= 0) & (millimetres <= np.iinfo(np.uint16).max)
     millimetres[~is_held] = 0
     out[...] = millimetres
-
-
-def valid_points(packed: Tensor) -> Tensor:
-    """The points of an organized cloud that are any, as one row.
-
-    Args:
-        packed: (H, W, 4) float32 from `ppd_core.geometry.cloud.pack_xyzrgb`, on the CPU.
-
-    Returns:
-        (1, N, 4) float32.
-    """
-    points = packed.flatten(0, 1)
-    return points.index_select(0, torch.isfinite(points[:, 2]).nonzero()[:, 0])[None]
 
 
 def alignment_values(

@@ -26,7 +26,6 @@ from ppd_core.message_values import (
     alignment_values,
     fill_metres,
     fill_millimetres,
-    valid_points,
 )
 from ppd_core.transfer import to_host
 from ppd_core.types import Alignment, AlignmentError
@@ -132,7 +131,8 @@ def packed_to_cloud(packed: Tensor, header: Header, *, is_organized: bool = True
         header, is_organized: as in `depth_to_cloud`.
     """
     if not is_organized:
-        packed = valid_points(packed)
+        points = packed.flatten(0, 1)
+        packed = points.index_select(0, torch.isfinite(points[:, 2]).nonzero()[:, 0])[None]
     height, width = packed.shape[:2]
     message = _empty_cloud(height, width, header, is_dense=not is_organized)
     torch.from_numpy(_point_rows(message)).copy_(packed)

@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ppd_core.bag.typestore import ALIGNMENT_TYPE, typestore
@@ -23,7 +22,6 @@ from ppd_core.message_values import (
     calibration_values,
     fill_metres,
     fill_millimetres,
-    valid_points,
 )
 from ppd_core.status_report import StatusReport
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
@@ -72,14 +70,13 @@ def depth_mm_message(depth: np.ndarray | Tensor, header: Any) -> Any:
     return _image(pixels, "16UC1", header)
 
 
-def cloud_message(packed: np.ndarray | Tensor, header: Any, *, is_organized: bool = True) -> Any:
-    """The cloud of a frame's points, x y z and a packed rgb of 16 bytes a point.
+def cloud_message(packed: np.ndarray | Tensor, header: Any) -> Any:
+    """The organized cloud of a frame's points, x y z and a packed rgb of 16 bytes a point.
 
     Args:
-        packed: (H, W, 4) float32 from `ppd_core.geometry.cloud.pack_xyzrgb`, on any device.
+        packed: (H, W, 4) float32 from `ppd_core.geometry.cloud.pack_xyzrgb`, on any device;
+            NaN = invalid.
         header: of the image that the points were seen in.
-        is_organized: keep the image's rows and columns, invalid points as NaN. Otherwise only
-            the valid points, as one row.
 
     Raises:
         ValueError: another shape or dtype.
@@ -87,8 +84,6 @@ def cloud_message(packed: np.ndarray | Tensor, header: Any, *, is_organized: boo
     points = as_array(packed)
     if points.ndim != 3 or points.shape[2] != 4 or points.dtype != np.float32:
         raise ValueError(f"packed must be (H, W, 4) float32, got {points.shape} {points.dtype}")
-    if not is_organized:
-        points = valid_points(torch.from_numpy(points)).numpy()
     height, width = points.shape[:2]
     types = _types()
     field = types["sensor_msgs/msg/PointField"]
@@ -104,7 +99,7 @@ def cloud_message(packed: np.ndarray | Tensor, header: Any, *, is_organized: boo
         point_step=POINT_STEP,
         row_step=width * POINT_STEP,
         data=_octets(points),
-        is_dense=not is_organized,
+        is_dense=False,
     )
 
 

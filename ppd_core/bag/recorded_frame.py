@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from ppd_core.bag.messages import message_to_depth, message_to_intrinsics, messa
 from ppd_core.camera_info import intrinsics_from_info
 from ppd_core.cloud_reading import xyz_of_cloud
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
-
-if TYPE_CHECKING:
-    from ppd_core.geometry.rectify import Rectification
 
 MAX_BYTES = 512 * 2**20
 
@@ -142,7 +139,6 @@ class RecordedFrame:
         width: int,
         *,
         intrinsics: Intrinsics | None = None,
-        rectification: Rectification | None = None,
         own_anchors: Callable[[], Anchors] | None = None,
         device: torch.device | str = "cpu",
     ) -> Evidence:
@@ -151,7 +147,6 @@ class RecordedFrame:
         Args:
             height, width: of the image that depth is made of.
             intrinsics: of that image; only source "lidar" needs them.
-            rectification: that the image went through.
             own_anchors: gives the model's own samples, for source "moge2".
             device: of the samples.
 
@@ -162,7 +157,7 @@ class RecordedFrame:
             ValueError: the source is "none", or "moge2" and no `own_anchors` came.
         """
         try:
-            return self._evidence(height, width, intrinsics, rectification, own_anchors, device)
+            return self._evidence(height, width, intrinsics, own_anchors, device)
         except AlignmentError as error:
             # Without the traceback, whose frames hold the images.
             return error.with_traceback(None)
@@ -172,7 +167,6 @@ class RecordedFrame:
         height: int,
         width: int,
         intrinsics: Intrinsics | None,
-        rectification: Rectification | None,
         own_anchors: Callable[[], Anchors] | None,
         device: torch.device | str,
     ) -> Evidence:
@@ -196,7 +190,6 @@ class RecordedFrame:
                 height,
                 width,
                 settings.config,
-                rectification=rectification,
                 device=device,
             )
         assert intrinsics is not None and self.camera_from_sensor is not None

@@ -66,10 +66,6 @@ MESSAGES = {
         lambda: conversions.packed_to_cloud(packed(), HEADER),
         lambda: making.cloud_message(packed(), OWN_HEADER),
     ),
-    "valid points": (
-        lambda: conversions.packed_to_cloud(packed(), HEADER, is_organized=False),
-        lambda: making.cloud_message(packed(), OWN_HEADER, is_organized=False),
-    ),
     "camera_info": (
         lambda: calibration.intrinsics_to_info(CAMERA, HEADER),
         lambda: making.info_message(CAMERA, OWN_HEADER),

@@ -74,20 +74,16 @@ def test_what_went_in_is_not_changed(header):
     assert depth.tolist() == [[-1.0, 2.0]]
 
 
-@pytest.mark.parametrize("is_organized", [True, False])
-def test_a_cloud_has_the_points_of_its_depth(is_organized, header):
+def test_a_cloud_has_the_points_of_its_depth(header):
     depth = torch.full((6, 8), 2.0)
     depth[1, 2] = torch.nan
     rays = ray_table(CAMERA, "cpu")
     packed = pack_xyzrgb(depth, rays, torch.zeros(6, 8, 3, dtype=torch.uint8))
-    message = making.cloud_message(packed, header, is_organized=is_organized)
+    message = making.cloud_message(packed, header)
     points = backproject(depth, rays).reshape(-1, 3)
-    if not is_organized:
-        points = points[torch.isfinite(points[:, 2])]
     assert np.array_equal(xyz_of_cloud(message), points.numpy(), equal_nan=True)
-    assert message.is_dense is not is_organized
-    size = (6, 8) if is_organized else (1, 47)
-    assert (message.height, message.width) == size
+    assert message.is_dense is False
+    assert (message.height, message.width) == (6, 8)
     assert message.row_step * message.height == len(message.data)
 
 
