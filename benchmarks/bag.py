@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from ppd_core.bag import making
+from ppd_core.bag.messages import stamp_ns
 from ppd_core.bag.reader import BagReader
 from ppd_core.bag.recorded_frame import RecordedFrameSettings
 from ppd_core.bag.run import Plan, Run, Watch
@@ -120,8 +121,7 @@ def _run(source: Path, out: Path, *, is_copying: bool) -> Run:
 def _stamps(folder: Path, topic: str) -> Iterator[int]:
     with BagReader(folder) as reader:
         for message in reader.messages({topic}):
-            stamp = reader.deserialize(message).header.stamp
-            yield stamp.sec * 10**9 + stamp.nanosec
+            yield stamp_ns(reader.deserialize(message))
 
 
 def _wrong_stamps(source: Path, out: Path) -> int:

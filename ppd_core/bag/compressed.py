@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ppd_core.bag.typestore import typestore
+from ppd_core.bag.typestore import own_types
 from ppd_core.compressed_images import (
     DEPTH_FORMAT,
     JPEG_FORMAT,
@@ -38,9 +37,5 @@ def compressed_depth_message(depth: np.ndarray, header: Any, *, png_level: int =
 
 
 def _message(header: Any, form: str, data: bytes) -> Any:
-    return _message_class()(header=header, format=form, data=np.frombuffer(data, np.uint8))
-
-
-@cache
-def _message_class() -> Any:
-    return typestore().types["sensor_msgs/msg/CompressedImage"]
+    octets = np.frombuffer(data, np.uint8)
+    return own_types()["sensor_msgs/msg/CompressedImage"](header=header, format=form, data=octets)

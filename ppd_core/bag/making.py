@@ -6,14 +6,13 @@ A message shares the memory of what it was made of where that is as the message 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from ppd_core.bag.typestore import ALIGNMENT_TYPE, typestore
+from ppd_core.bag.typestore import ALIGNMENT_TYPE, own_types
 from ppd_core.geometry.cloud import as_array
 from ppd_core.message_values import (
     POINT_OFFSETS,
@@ -36,7 +35,7 @@ def make_header(stamp_ns: int, frame_id: str) -> Any:
     Raises:
         ValueError: a ROS time holds neither negative stamps nor such of 2**31 seconds.
     """
-    return _types()["std_msgs/msg/Header"](stamp=_time(stamp_ns), frame_id=frame_id)
+    return own_types()["std_msgs/msg/Header"](stamp=_time(stamp_ns), frame_id=frame_id)
 
 
 def rgb_message(rgb: np.ndarray, header: Any) -> Any:
@@ -85,7 +84,7 @@ def cloud_message(packed: np.ndarray | Tensor, header: Any) -> Any:
     if points.ndim != 3 or points.shape[2] != 4 or points.dtype != np.float32:
         raise ValueError(f"packed must be (H, W, 4) float32, got {points.shape} {points.dtype}")
     height, width = points.shape[:2]
-    types = _types()
+    types = own_types()
     field = types["sensor_msgs/msg/PointField"]
     return types["sensor_msgs/msg/PointCloud2"](
         header=header,
@@ -105,7 +104,7 @@ def cloud_message(packed: np.ndarray | Tensor, header: Any) -> Any:
 
 def info_message(intrinsics: Intrinsics, header: Any) -> Any:
     """The CameraInfo of a camera whose raw image is not rectified by anybody (P from K)."""
-    types = _types()
+    types = own_types()
     region = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
     return types["sensor_msgs/msg/CameraInfo"](
         header=header,
@@ -125,12 +124,12 @@ def alignment_message(
 ) -> Any:
     """A ppd_ros/msg/Alignment; the arguments are those of `alignment_values`."""
     values = alignment_values(alignment, source=source, failure=failure)
-    return _types()[ALIGNMENT_TYPE](header=header, **values)
+    return own_types()[ALIGNMENT_TYPE](header=header, **values)
 
 
 def diagnostics_message(stamp_ns: int, reports: Sequence[StatusReport]) -> Any:
     """A diagnostic_msgs/msg/DiagnosticArray of what was so at `stamp_ns`."""
-    types = _types()
+    types = own_types()
     status = types["diagnostic_msgs/msg/DiagnosticStatus"]
     pair = types["diagnostic_msgs/msg/KeyValue"]
     return types["diagnostic_msgs/msg/DiagnosticArray"](
@@ -163,7 +162,7 @@ def transform_message(
         translation: x, y, z in metres.
         quaternion: x, y, z, w.
     """
-    types = _types()
+    types = own_types()
     transform = types["geometry_msgs/msg/Transform"](
         translation=types["geometry_msgs/msg/Vector3"](*map(float, translation)),
         rotation=types["geometry_msgs/msg/Quaternion"](*map(float, quaternion)),
@@ -174,23 +173,17 @@ def transform_message(
     return types["tf2_msgs/msg/TFMessage"](transforms=[stamped])
 
 
-@cache
-def _types() -> Mapping[str, Any]:
-    """Name of a type -> its class."""
-    return typestore().types
-
-
 def _time(stamp_ns: int) -> Any:
     seconds, nanoseconds = divmod(stamp_ns, 10**9)
     if not 0 <= seconds < 2**31:
         raise ValueError(f"stamp must be in [0, 2**31) seconds, got {stamp_ns} ns")
-    return _types()["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+    return own_types()["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
 
 
 def _image(pixels: np.ndarray, encoding: str, header: Any) -> Any:
     """Of contiguous (H, W) or (H, W, C) pixels, little endian."""
     height, width = pixels.shape[:2]
-    return _types()["sensor_msgs/msg/Image"](
+    return own_types()["sensor_msgs/msg/Image"](
         header=header,
         height=height,
         width=width,

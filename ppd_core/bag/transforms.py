@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ppd_core.bag.messages import stamp_ns
 from ppd_core.geometry.rigid import rigid_transform
 from ppd_core.types import AlignmentError
 
@@ -138,11 +139,11 @@ class TransformTree:
     def add_message(self, message: Any, *, is_static: bool = False) -> None:
         """Take all transforms of a tf2_msgs/TFMessage."""
         for one in message.transforms:
-            stamp, t, q = one.header.stamp, one.transform.translation, one.transform.rotation
+            t, q = one.transform.translation, one.transform.rotation
             self.add(
                 one.header.frame_id,
                 one.child_frame_id,
-                stamp.sec * 10**9 + stamp.nanosec,
+                stamp_ns(one),
                 (t.x, t.y, t.z),
                 (q.x, q.y, q.z, q.w),
                 is_static=is_static,

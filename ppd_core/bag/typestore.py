@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from ppd_core.bag.recording import BagTopic
@@ -45,6 +47,12 @@ def typestore() -> Any:
     store = get_typestore(Stores.ROS2_JAZZY)
     store.register(get_types_from_msg(ALIGNMENT_DEFINITION, ALIGNMENT_TYPE))
     return store
+
+
+@cache
+def own_types() -> Mapping[str, Any]:
+    """Name -> class of the types that we write messages of."""
+    return typestore().types
 
 
 def complete_topic(topic: BagTopic, store: Any) -> BagTopic:

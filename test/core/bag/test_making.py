@@ -13,6 +13,7 @@ from ppd_core.bag.messages import (
     message_to_rgb,
     stamp_ns,
 )
+from ppd_core.bag.typestore import typestore
 from ppd_core.camera_info import info_for_image, intrinsics_from_info, rectified_info
 from ppd_core.cloud_reading import xyz_of_cloud
 from ppd_core.geometry.camera import ray_table
@@ -135,6 +136,6 @@ def test_a_rectified_calibration_can_be_written(header):
     info = rectified_info(making.info_message(CAMERA, header))
     ideal = intrinsics_from_info(info, 8, 6)
     assert not ideal.is_distorted
-    store = making.typestore()
+    store = typestore()
     octets = store.serialize_cdr(info, info.__msgtype__)
     assert np.array_equal(store.deserialize_cdr(octets, info.__msgtype__).d, np.zeros(5))

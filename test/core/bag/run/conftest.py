@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ppd_core.bag import making, parts
+from ppd_core.bag.messages import stamp_ns
 from ppd_core.bag.reader import BagReader
 from ppd_core.bag.writer import BagWriter
 from ppd_core.pipeline import DepthPipeline
@@ -80,7 +81,7 @@ def read_topic(path: Path, topic: str) -> list[Any]:
 
 def stamps_ns(messages: list[Any]) -> list[int]:
     """Of the headers."""
-    return [one.header.stamp.sec * 10**9 + one.header.stamp.nanosec for one in messages]
+    return [stamp_ns(one) for one in messages]
 
 
 @pytest.fixture(scope="session")
