@@ -78,10 +78,8 @@ def _is_head_of(raw_head: bytes, place: ChunkPlace) -> bool:
         head = read_chunk_head(raw_head)
     except MalformedError:
         return False
-    found = head.size, head.begin_ns, head.end_ns, head.compression, head.full_size
-    return found == (
-        place.size, place.begin_ns, place.end_ns, place.compression, place.full_size,
-    )  # fmt: skip
+    told = ("size", "begin_ns", "end_ns", "compression", "full_size")
+    return all(getattr(head, name) == getattr(place, name) for name in told)
 
 
 class Record(NamedTuple):

@@ -163,9 +163,16 @@ class McapWalk:
         self._tell_lost(head.begin_ns)
         self._is_bare = False
         place = ChunkPlace(
-            at, head.size, head.begin_ns, head.end_ns, None, 0, head.compression,
-            head.data_size, head.full_size,
-        )  # fmt: skip
+            at,
+            head.size,
+            head.begin_ns,
+            head.end_ns,
+            channels=None,
+            index_size=0,
+            compression=head.compression,
+            data_size=head.data_size,
+            full_size=head.full_size,
+        )
         self.index.chunks.append(place)
         return min(at + head.size, self._size)
 

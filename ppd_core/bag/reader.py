@@ -222,16 +222,24 @@ class BagReader:
     def _topic(self, channel: Channel) -> BagTopic:
         if channel.encoding == "cdr":
             return BagTopic(
-                channel.topic, channel.msgtype, None, channel.definition, channel.digest,
-                channel.format, _qos(channel.qos),
-            )  # fmt: skip
+                channel.topic,
+                channel.msgtype,
+                definition=channel.definition,
+                digest=channel.digest,
+                format=channel.format,
+                qos=_qos(channel.qos),
+            )
         kind = self._ros1_type(channel)
         if isinstance(kind, ValueError):
             return BagTopic(channel.topic, channel.msgtype)
         return BagTopic(
-            channel.topic, kind.msgtype, None, kind.definition, kind.digest, "ros2msg",
-            _latched() if channel.is_latching else (),
-        )  # fmt: skip
+            channel.topic,
+            kind.msgtype,
+            definition=kind.definition,
+            digest=kind.digest,
+            format="ros2msg",
+            qos=_latched() if channel.is_latching else (),
+        )
 
     def _ros1_type(self, channel: Channel) -> Ros1Type | ValueError:
         key = channel.msgtype, channel.definition

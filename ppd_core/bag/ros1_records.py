@@ -88,8 +88,13 @@ def read_connection(head: Head, data: bytes) -> tuple[int, Channel]:
     name = "/".join(part for part in topic.split("/") if part)
     channel = Channel(
         f"/{name}" if topic.startswith("/") else name,
-        ros2_name(msgtype), definition, "ros1msg", md5, "ros1", "", is_latching,
-    )  # fmt: skip
+        ros2_name(msgtype),
+        definition,
+        format="ros1msg",
+        digest=md5,
+        encoding="ros1",
+        is_latching=is_latching,
+    )
     return head.number(b"conn"), channel
 
 

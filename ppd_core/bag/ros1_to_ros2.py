@@ -78,9 +78,15 @@ class Ros1Type:
             return lambda data: self._to.ros1_to_cdr(data, self.msgtype)
         cache: dict[str, Any] = {}
         return lambda data: migrate_bytes(
-            self._from, self._to, self._ros1_name, self.msgtype, cache, data,
-            src_is2=False, dst_is2=True,
-        )  # fmt: skip
+            self._from,
+            self._to,
+            self._ros1_name,
+            self.msgtype,
+            cache,
+            data,
+            src_is2=False,
+            dst_is2=True,
+        )
 
 
 def _ros1_types(msgtype: str, definition: str, md5: str) -> dict[str, Any]:

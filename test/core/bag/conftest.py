@@ -35,9 +35,18 @@ def info(index: int, store: Any = STORE) -> Any:
     roi = store.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
     k = np.array([300.0, 0, 2, 0, 300, 1.5, 0, 0, 1])
     return store.types[INFO](
-        image(index, store).header, 4, 5, "plumb_bob", np.zeros(5), k, np.eye(3).reshape(-1),
-        np.zeros(12), 0, 0, roi,
-    )  # fmt: skip
+        image(index, store).header,
+        4,
+        5,
+        "plumb_bob",
+        np.zeros(5),
+        k,
+        np.eye(3).reshape(-1),
+        np.zeros(12),
+        0,
+        0,
+        roi,
+    )
 
 
 def cdr(message: Any) -> bytes:
@@ -114,6 +123,14 @@ def write_ros1(path: Path, compression: str = "none", chunk_size: int = 1000) ->
 def bags() -> SimpleNamespace:
     """What makes them, and what is in them."""
     return SimpleNamespace(
-        store=STORE, store1=STORE1, types=TYPES, image=image, info=info, cdr=cdr,
-        recorded=recorded, rosbag2=write_rosbag2, mcap=write_mcap, ros1=write_ros1,
-    )  # fmt: skip
+        store=STORE,
+        store1=STORE1,
+        types=TYPES,
+        image=image,
+        info=info,
+        cdr=cdr,
+        recorded=recorded,
+        rosbag2=write_rosbag2,
+        mcap=write_mcap,
+        ros1=write_ros1,
+    )

@@ -24,9 +24,9 @@ def write(folder: Path, storage: str) -> None:
             time_ns = START_NS + number * 10**8
             header = making.make_header(time_ns - 5_000_001, "camera")
             depth = np.full((300, 400), number + 1, np.float32)
-            writer.write("/tf_static", time_ns, making.transform_message(
-                time_ns, "base", "camera", (0, 0, 1), (0, 0, 0, 1)
-            ))  # fmt: skip
+            pose = (0, 0, 1), (0, 0, 0, 1)
+            transform = making.transform_message(time_ns, "base", "camera", *pose)
+            writer.write("/tf_static", time_ns, transform)
             writer.write("/depth", time_ns + 1, making.depth_message(depth, header))
             camera = Intrinsics.from_fov(400, 300, 70)
             writer.write("/camera_info", time_ns + 2, making.info_message(camera, header))

@@ -118,9 +118,15 @@ def test_a_calibration_with_a_region_and_binning_is_brought_to_its_image(header)
     assert brought.header.frame_id == "other"
     # A pixel is two wide now, and they begin half a pixel before their centre.
     expected = Intrinsics(
-        2, 2, 5.0, 5.5, (3.4 - 2 + 0.5) / 2 - 0.5, (2.6 - 1 + 0.5) / 2 - 0.5,
-        CAMERA.distortion_model, CAMERA.distortion,
-    )  # fmt: skip
+        2,
+        2,
+        5.0,
+        5.5,
+        (3.4 - 2 + 0.5) / 2 - 0.5,
+        (2.6 - 1 + 0.5) / 2 - 0.5,
+        CAMERA.distortion_model,
+        CAMERA.distortion,
+    )
     found = intrinsics_from_info(info, 2, 2)
     assert intrinsics_from_info(brought, 2, 2) == found
     assert (found.fx, found.fy, found.cx, found.cy) == pytest.approx(

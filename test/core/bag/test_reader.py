@@ -47,8 +47,12 @@ MAKERS: dict[str, Callable[[Bags, Path], Path]] = {
     "mcap zstd": lambda b, p: b.mcap(p / "b.mcap", b.recorded(), compression=CompressionType.ZSTD),
     "mcap without chunks": lambda b, p: b.mcap(p / "b.mcap", b.recorded(), use_chunking=False),
     "mcap without summary": lambda b, p: b.mcap(
-        p / "b.mcap", b.recorded(), use_statistics=False, use_summary_offsets=False,
-        repeat_channels=False, repeat_schemas=False,
+        p / "b.mcap",
+        b.recorded(),
+        use_statistics=False,
+        use_summary_offsets=False,
+        repeat_channels=False,
+        repeat_schemas=False,
     ),
     "mcap without indexes": lambda b, p: b.mcap(
         p / "b.mcap", b.recorded(), index_types=IndexType.NONE, repeat_channels=False
@@ -56,7 +60,7 @@ MAKERS: dict[str, Callable[[Bags, Path], Path]] = {
     "ros1": lambda b, p: b.ros1(p / "b.bag"),
     "ros1 bz2": lambda b, p: b.ros1(p / "b.bag", "bz2"),
     "ros1 lz4": lambda b, p: b.ros1(p / "b.bag", "lz4"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(params=MAKERS)

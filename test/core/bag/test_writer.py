@@ -148,8 +148,10 @@ def test_an_exception_throws_away_what_came_after_the_checkpoint(folder):
         write_images(writer, 1)
         raise KeyError
     assert {path.name for path in folder.iterdir()} == {
-        "run_0.mcap", "metadata.yaml", "ppd_bag.json",
-    }  # fmt: skip
+        "run_0.mcap",
+        "metadata.yaml",
+        "ppd_bag.json",
+    }
     assert information(folder)["message_count"] == 1
     assert BagWriter.resumed(folder) == {"at": 1, "complete": False}
 
