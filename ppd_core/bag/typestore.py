@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from ppd_core.bag.definitions import types_of
 from ppd_core.bag.recording import BagTopic
 
 ALIGNMENT_TYPE = "ppd_ros/msg/Alignment"
@@ -75,14 +76,11 @@ def complete_topic(topic: BagTopic, store: Any) -> BagTopic:
 
 
 def _register(topic: BagTopic, store: Any) -> None:
-    from rosbags.typesys import TypesysError, get_types_from_idl, get_types_from_msg
+    from rosbags.typesys import TypesysError
 
     if topic.msgtype in store.fielddefs:
         return
     # What cannot be understood can still be copied.
-    with suppress(TypesysError):
-        if topic.format == "ros2idl":
-            types = get_types_from_idl(topic.definition)
-        else:
-            types = get_types_from_msg(topic.definition, topic.msgtype)
+    with suppress(TypesysError, ValueError):
+        types = types_of(topic.msgtype, topic.definition, topic.format)
         store.register({name: one for name, one in types.items() if name not in store.fielddefs})

@@ -46,3 +46,18 @@ def test_a_topic_of_a_known_type_gets_its_definition():
 def test_what_nobody_knows_stays_as_it_is(definition, kind):
     topic = BagTopic("/odd", "odd_msgs/msg/Odd", definition=definition, format=kind)
     assert complete_topic(topic, typestore()) == topic
+
+
+def test_a_type_told_in_idl_as_rosbag2_joins_it_is_registered():
+    line = "=" * 80 + "\n"
+    parts = {
+        "odd_msgs/msg/Odd": "module odd_msgs { module msg { struct Odd { odd_msgs::msg::In x; }; "
+        "}; };\n",
+        "odd_msgs/msg/In": "module odd_msgs { module msg { struct In { double y; }; }; };\n",
+    }
+    definition = "".join(f"{line}IDL: {name}\n{text}" for name, text in parts.items())
+    topic = BagTopic("/odd", "odd_msgs/msg/Odd", definition=definition, format="ros2idl")
+    store = typestore()
+    assert complete_topic(topic, store) == topic
+    inner = store.types["odd_msgs/msg/In"](y=1.0)
+    assert store.types["odd_msgs/msg/Odd"](x=inner).x.y == 1.0
