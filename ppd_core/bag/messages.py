@@ -66,8 +66,13 @@ def message_to_rgb(message: Any) -> np.ndarray:
         ) from error
 
 
-def message_to_depth(message: Any) -> np.ndarray:
+def message_to_depth(message: Any, *, keeps_floats: bool = False) -> np.ndarray:
     """(H, W) float32, metres, NaN = none, of a depth Image or compressedDepth of 16UC1.
+
+    Args:
+        message: Image or CompressedImage.
+        keeps_floats: give 32FC1 as it came: with its infinities (REP 117), and 0 and less, which
+            relative depth has.
 
     Raises:
         ValueError: another encoding, or size and data do not agree.
@@ -90,7 +95,8 @@ def message_to_depth(message: Any) -> np.ndarray:
             f"least, got {message.step}"
         )
     values = np.ascontiguousarray(_rows(message)[:, :wide]).view(kind)
-    return _metres(values.astype(kind.newbyteorder("=")))
+    values = values.astype(kind.newbyteorder("="))
+    return values if keeps_floats and kind.kind == "f" else _metres(values)
 
 
 def message_to_intrinsics(message: Any, width: int, height: int) -> Intrinsics | None:

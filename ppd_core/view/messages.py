@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ppd_core.bag.messages import message_to_depth
 from ppd_core.cloud_reading import xyz_of_cloud
 from ppd_core.view.frame import ShownAlignment
 
@@ -34,25 +33,6 @@ class ShownHealth:
     alignment: ShownAlignment | None = None
     latencies_ms: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-def depth_of_message(message: Any) -> np.ndarray:
-    """(H, W) float32, metres: of 32FC1 with all that is no depth as it came, else NaN for it.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    if getattr(message, "encoding", "") != "32FC1":
-        return message_to_depth(message)
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    data = np.frombuffer(message.data, np.uint8)
-    if step < 4 * width or len(data) < height * step:
-        raise ValueError(
-            f"depth of {width} x {height} with rows of {step} bytes must have {height * step}, "
-            f"got {len(data)}"
-        )
-    rows = np.ascontiguousarray(data[: height * step].reshape(height, step)[:, : 4 * width])
-    return rows.view(">f4" if message.is_bigendian else "<f4").astype(np.float32)
 
 
 def cloud_of_message(message: Any) -> tuple[np.ndarray, np.ndarray | None]:
