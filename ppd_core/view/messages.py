@@ -58,7 +58,7 @@ def cloud_of_message(message: Any) -> tuple[np.ndarray, np.ndarray | None]:
         offset=packed[0].offset + (1 if message.is_bigendian else 0),
         strides=(row_step, message.point_step, 1),
     )
-    return points, np.ascontiguousarray(octets if message.is_bigendian else octets[..., ::-1])
+    return points, octets if message.is_bigendian else octets[..., ::-1]
 
 
 def alignment_of_message(message: Any) -> ShownAlignment:
