@@ -10,7 +10,7 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
 pytest.importorskip("rosbags", reason="recordings need rosbags")
-pytest.importorskip("mcap_ros2", reason="reads the bag by other hands than ours")
+pytest.importorskip("mcap_ros2", reason="mcap-ros2-support reads the bag back")
 
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory

@@ -20,8 +20,8 @@ from ppd_core.view import blueprint as at
 from .browser import Browser, find_browser
 from .conftest import STAMP_NS, Shown, free_ports
 
-pytest.importorskip("rerun")
-pytest.importorskip("rosbags")
+pytest.importorskip("rerun", reason="the viewer needs rerun-sdk")
+pytest.importorskip("rosbags", reason="recordings need rosbags")
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 120.0
