@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -47,4 +48,4 @@ def test_it_writes_every_figure_and_the_tables(benchmark, tmp_path):
     text = page.read_text()
     assert text.startswith("before\n<!--")
     assert "old" not in text
-    assert "nan" not in text
+    assert not re.search(r"\bnan\b", text)  # The command may name nano.
