@@ -16,12 +16,13 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ppd_core.bag.reader import BagMessage, BagReader
+from ppd_core.bag.topics import COMPRESSED
 from ppd_core.picture_reading import compressed_to_rgb
 from ppd_core.registry import packaged_recording
 from ppd_ros.compressed_depth import compressed_to_depth
 from ppd_ros.conversions import depth_to_image_mm, rgb_to_image
 from ppd_ros.process import leave, run_node
-from ppd_ros.serialized import restamped, stamp_ns
+from ppd_ros.serialized import restamped, stamp_ns, type_name
 
 OUTPUTS = {"image": Image, "camera_info": CameraInfo, "depth_in": Image, "truth": Image}
 """What is published below camera/, and as what."""
@@ -33,7 +34,6 @@ LATE_NS = 500_000_000
 """Who is so late does not catch up: the rest is played later."""
 MIN_PAUSE_NS = 10**8
 """Before a recording of one frame begins again."""
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _decoded(message: CompressedImage) -> Image:
 
 
 def _check_type(output: str, topic: str, msgtype: str) -> None:
-    own = "sensor_msgs/msg/" + OUTPUTS[output].__name__
+    own = type_name(OUTPUTS[output])
     taken = (own,) if output == "camera_info" else (own, COMPRESSED)
     if msgtype not in taken:
         raise ValueError(

@@ -48,8 +48,7 @@ class Comparison:
 
     def points_of(self, depth: np.ndarray) -> np.ndarray:
         """(H, W, 3) float32 points of a depth of this camera, NaN where it has none."""
-        finite = torch.from_numpy(np.where(np.isfinite(depth), depth, np.float32(np.nan)))
-        return backproject(finite, ray_table(self.intrinsics)).numpy()
+        return backproject(torch.from_numpy(depth), ray_table(self.intrinsics)).numpy()
 
     def side_view(
         self, depth: np.ndarray, width: int, height: int, *, colors: np.ndarray | None = None

@@ -185,11 +185,9 @@ def _start(
     """Node, recorder and camera."""
     frames = show.frames if options.frames is None else options.frames
     node = start("node", "depth_node", *node_arguments(options.model, show))
-    recorder = start(
-        "recorder", "recorder", *show.recorder, "--out", str(options.out),
-        "--min-frames", str(frames), "--timeout-s", str(options.timeout_s),
-        "--note", note,
-    )  # fmt: skip
+    limits = ("--min-frames", str(frames), "--timeout-s", str(options.timeout_s))
+    what = (*show.recorder, "--out", str(options.out), "--note", note)
+    recorder = start("recorder", "recorder", *what, *limits)
     return node, recorder, start("camera", *show.camera)
 
 

@@ -14,7 +14,7 @@ from rclpy.time import Time
 
 from ppd_core.bag.recording import BagMessage, BagTopic
 from ppd_ros.recorded_files import TRUTH_TOPICS, Frame
-from ppd_ros.serialized import stamp_ns
+from ppd_ros.serialized import stamp_ns, type_name
 
 FOLDER = "recording"
 """Of the bag, among the files that the recorder writes."""
@@ -84,12 +84,6 @@ def write_bag(
             writer.copy(BagTopic(message.topic, message.msgtype), message)
         writer.close({"frames": len(ordered)})
     return len(ordered)
-
-
-def type_name(kind: Any) -> str:
-    """sensor_msgs.msg.Image -> "sensor_msgs/msg/Image"."""
-    package, folder, *_ = kind.__module__.split(".")
-    return f"{package}/{folder}/{kind.__name__}"
 
 
 def _of_frames(frames: Iterable[Frame], names: Mapping[str, str]) -> Iterator[BagMessage]:

@@ -6,6 +6,7 @@ Source: OMG DDS-XTypes 1.3, section 7.4 (encapsulation and plain CDR).
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 _STAMP = slice(4, 12)
 """Seconds and nanoseconds, behind the four bytes of encapsulation."""
@@ -32,6 +33,12 @@ def restamped(data: bytes, later_ns: int) -> bytes:
         return data
     stamp = struct.pack(_order(data) + "iI", *divmod(before_ns + later_ns, 10**9))
     return data[: _STAMP.start] + stamp + data[_STAMP.stop :]
+
+
+def type_name(kind: Any) -> str:
+    """sensor_msgs.msg.Image -> "sensor_msgs/msg/Image"."""
+    package, folder, *_ = kind.__module__.split(".")
+    return f"{package}/{folder}/{kind.__name__}"
 
 
 def _order(data: bytes) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from ppd_core.atomic_file import atomic_write
 from ppd_core.evaluation.metric_depth import flying_mask, flying_share, metric_errors
-from ppd_core.image_files import depth_preview
+from ppd_core.image_files import depth_preview, preview_range
 from ppd_ros.comparison import Comparison
 from ppd_ros.tiles import GAP_PX, colour_bar, sheet, titled
 
@@ -37,8 +37,10 @@ def draw_story(frame: Comparison, model: str, *, width: int = WIDTH_PX) -> np.nd
     """
     tile_width = (width - 4 * GAP_PX) // 3
     tile_height = round(tile_width * frame.image.shape[0] / frame.image.shape[1])
-    sensor_depth, depth = _in_one_scale([frame.sensor, frame.depth])
-    near_m, far_m = _range_m([frame.sensor, frame.depth])
+    # The logarithm, as the model sees depth: in metres all that is near would look the same.
+    sensor, depth = np.log1p(frame.sensor), np.log1p(frame.depth)
+    ends = preview_range(np.hstack([sensor, depth]))
+    near_m, far_m = np.expm1(ends or (math.nan, math.nan))
     scale = colour_bar(tile_width, f"{near_m:.2f} m", f"{far_m:.2f} m", "black: no depth")
 
     def tile(picture: np.ndarray, *lines: str | np.ndarray) -> np.ndarray:
@@ -55,8 +57,12 @@ def draw_story(frame: Comparison, model: str, *, width: int = WIDTH_PX) -> np.nd
         [
             [
                 tile(frame.image, "camera", scale),
-                tile(sensor_depth, "depth sensor", _figures(frame, frame.sensor)),
-                tile(depth, f"PPD ({model}) + sensor", _figures(frame, frame.depth)),
+                tile(depth_preview(sensor, ends), "depth sensor", _figures(frame, frame.sensor)),
+                tile(
+                    depth_preview(depth, ends),
+                    f"PPD ({model}) + sensor",
+                    _figures(frame, frame.depth),
+                ),
             ],
             [
                 titled(exact, "the truth, from the side", f"clouds up to {frame.reach_m:.2f} m"),
@@ -84,20 +90,6 @@ def write_gif(path: Path, pictures: Sequence[np.ndarray], duration_ms: float) ->
             duration=round(duration_ms),
             loop=0,
         )
-
-
-def _in_one_scale(depths: Sequence[np.ndarray]) -> list[np.ndarray]:
-    # One call for all: the colours of a preview span what it is given.
-    return np.split(depth_preview(np.log1p(np.hstack(depths))), len(depths), axis=1)
-
-
-def _range_m(depths: Sequence[np.ndarray]) -> tuple[float, float]:
-    """What the first and the last colour stand for."""
-    together = np.concatenate([depth[np.isfinite(depth)] for depth in depths])
-    if len(together) == 0:
-        return math.nan, math.nan
-    near_m, far_m = np.quantile(together, (0.02, 0.98))
-    return float(near_m), float(far_m)
 
 
 def _fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -62,8 +62,13 @@ def message_to_rgb(message: Any) -> np.ndarray:
         ) from error
 
 
-def message_to_depth(message: Any) -> np.ndarray:
+def message_to_depth(message: Any, *, keeps_floats: bool = False) -> np.ndarray:
     """(H, W) float32, metres, NaN = none, of a depth Image or compressedDepth of 16UC1.
+
+    Args:
+        message: Image or CompressedImage.
+        keeps_floats: give 32FC1 as it came: with its infinities (REP 117), and 0 and less, which
+            relative depth has.
 
     Raises:
         ValueError: another encoding, or size and data do not agree.
@@ -75,7 +80,8 @@ def message_to_depth(message: Any) -> np.ndarray:
             raise ValueError(f"compressed depth must be of 16UC1, got {message.format!r}")
         return png_to_depth(message.data)
     metres = image_to_depth(message, takes_mono16=True)
-    metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
+    if not (keeps_floats and message.encoding == "32FC1"):
+        metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
     return metres
 
 

@@ -154,6 +154,16 @@ class TransformTree:
         edge = self._edges.get(child.lstrip("/"))
         return None if edge is None or edge.is_static else edge.stamps_ns[-1]
 
+    def top(self, frame: str) -> str:
+        """The topmost frame above one, by the newest pose of each; itself where none is above."""
+        frame = frame.lstrip("/")
+        for _ in range(len(self._edges)):  # a circle has no top
+            edge = self._edges.get(frame)
+            if edge is None:
+                break
+            frame = edge.poses[-1].parent
+        return frame
+
     def forget_moving(self) -> None:
         """Keep only what stands still: time begins anew."""
         self._edges = {child: edge for child, edge in self._edges.items() if edge.is_static}

@@ -74,7 +74,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="N",
         help="of what goes through the model, every Nth frame (default: %(default)s)",
     )
-    what.add_argument("--frames", type=int, metavar="N", help="end after so many frames")
+    what.add_argument("--frames", type=int, metavar="N", help="end after N frames with depth")
     model = parser.add_argument_group("model")
     add_model_options(model)
     # In the package and fast: who wants to look does not want to wait for 2 GB.

@@ -20,7 +20,6 @@ from ppd_core.view.frame import ViewFrame
 from ppd_core.view.messages import (
     alignment_of_message,
     cloud_of_message,
-    depth_of_message,
     health_of_message,
 )
 from ppd_core.view.places import Places
@@ -103,7 +102,7 @@ class Assembler:
                 _shorten(self._images, _IMAGES)
             return {"image": image, "intrinsics": self._camera(image)}
         if role is Role.DEPTH:
-            depth = depth_of_message(message)
+            depth = message_to_depth(message, keeps_floats=True)
             colors = self._images.get(at_ns)
             camera = self._camera(depth)
             is_metric = self._is_metric

@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ppd_core.bag.messages import message_to_depth
 from ppd_core.cloud_reading import xyz_of_cloud
-from ppd_core.depth_reading import image_to_depth
 from ppd_core.view.frame import ShownAlignment
 
 _OF_COLOR = ("rgb", "rgba")
@@ -35,16 +33,6 @@ class ShownHealth:
     alignment: ShownAlignment | None = None
     latencies_ms: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-def depth_of_message(message: Any) -> np.ndarray:
-    """(H, W) float32, metres: of 32FC1 with all that is no depth as it came, else NaN for it.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    is_float = getattr(message, "encoding", "") == "32FC1"
-    return image_to_depth(message) if is_float else message_to_depth(message)
 
 
 def cloud_of_message(message: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -70,7 +58,7 @@ def cloud_of_message(message: Any) -> tuple[np.ndarray, np.ndarray | None]:
         offset=packed[0].offset + (1 if message.is_bigendian else 0),
         strides=(row_step, message.point_step, 1),
     )
-    return points, np.ascontiguousarray(octets if message.is_bigendian else octets[..., ::-1])
+    return points, octets if message.is_bigendian else octets[..., ::-1]
 
 
 def alignment_of_message(message: Any) -> ShownAlignment:

@@ -26,14 +26,11 @@ class Places:
     def __init__(self, world_frame: str = "") -> None:
         self._world_frame = world_frame
         self._tree = TransformTree()
-        self._parents: dict[str, str] = {}
         self._wanted: OrderedDict[int, tuple[int, str]] = OrderedDict()
 
     def add(self, message: Any, *, is_static: bool) -> None:
         """Take a TFMessage."""
         self._tree.add_message(message, is_static=is_static)
-        for one in message.transforms:
-            self._parents[one.child_frame_id.lstrip("/")] = one.header.frame_id.lstrip("/")
 
     def want(self, index: int, at_ns: int, frame_id: str) -> None:
         """Look for the place of a frame's camera, from now on."""
@@ -52,17 +49,10 @@ class Places:
     def find(self, frame_id: str, at_ns: int) -> np.ndarray | None:
         """(4, 4) float64 that takes points of a frame to the world's; None while not known."""
         frame_id = frame_id.lstrip("/")
-        world = self._world_frame or self._top(frame_id)
+        world = self._world_frame or self._tree.top(frame_id)
         if world == frame_id:
             return None
         try:
             return self._tree.lookup(world, frame_id, at_ns)
         except AlignmentError:
             return None
-
-    def _top(self, frame_id: str) -> str:
-        for _ in range(len(self._parents)):  # a circle has no top
-            if frame_id not in self._parents:
-                break
-            frame_id = self._parents[frame_id]
-        return frame_id

@@ -15,12 +15,14 @@ from ppd_core.bag.frames import RecordedFrame, RecordedFrameSettings, recorded_f
 from ppd_core.bag.messages import message_to_depth
 from ppd_core.bag.static import read_static
 from ppd_core.bag.topics import (
+    CAMERA_INFO,
     CLOUD,
     COMPRESSED,
     IMAGE,
     TF_TYPES,
     ChosenTopics,
 )
+from ppd_core.bag.typestore import ALIGNMENT_TYPE
 from ppd_core.view.assembly import Assembler, Role
 from ppd_core.view.frame import ViewFrame, frame_of_result
 from ppd_core.view.places import Places
@@ -36,9 +38,7 @@ if TYPE_CHECKING:
     from ppd_core.view.photos import Estimate
 
 _SUFFIXES = (*STORAGES, *PACKED)
-_ALIGNMENT = "ppd_ros/msg/Alignment"
 _DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
-_CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _OF_NODE = r"(?:^|.*/)ppd/(?:.*/)?"
 """Before the names of the node's outputs: a namespace, and the camera's, of several."""
 _DEPTHS = ("depth/image", "depth/image_raw", "depth/image_raw/compressedDepth")
@@ -67,9 +67,9 @@ def recorded_roles(topics: Mapping[str, BagTopic], chosen: ChosenTopics | None) 
     if not roles:
         return {}
     roles = {**_camera_roles(topics, chosen), **roles}
-    roles |= dict.fromkeys(_named(topics, "depth/camera_info", _CAMERA_INFO)[:1], Role.INFO)
+    roles |= dict.fromkeys(_named(topics, "depth/camera_info", CAMERA_INFO)[:1], Role.INFO)
     for name, topic in topics.items():
-        if topic.msgtype == _ALIGNMENT:
+        if topic.msgtype == ALIGNMENT_TYPE:
             roles[name] = Role.ALIGNMENT
         elif topic.msgtype == _DIAGNOSTICS:
             roles[name] = Role.DIAGNOSTICS
@@ -223,7 +223,7 @@ def _named(topics: Mapping[str, BagTopic], name: str, *types: str) -> list[str]:
     told = [
         re.escape(one.removesuffix("alignment"))
         for one, topic in topics.items()
-        if topic.msgtype == _ALIGNMENT and one.endswith("/alignment")
+        if topic.msgtype == ALIGNMENT_TYPE and one.endswith("/alignment")
     ]
     pattern = re.compile(f"(?:{'|'.join([_OF_NODE, *told])}){re.escape(name)}")
     found = [one for one in topics if pattern.fullmatch(one) and topics[one].msgtype in types]

@@ -9,15 +9,9 @@ import pytest
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
 pytest.importorskip("webdataset", reason="shards need webdataset")
 
-from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
-
 
 @pytest.fixture
-def benchmark(benchmark):
-    try:
-        RgbdCamera(16, 16).close()
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
+def benchmark(benchmark, rendering):
     return benchmark("alignment")
 
 

@@ -20,16 +20,10 @@ def nano() -> DepthPipeline:
 
 
 @pytest.fixture(scope="module")
-def frames():
-    pytest.importorskip("mujoco")
-    from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
+def frames(open_camera):
     from ppd_core.sim.scenes import build_scene, draw_views
 
-    try:
-        camera = RgbdCamera()
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
-    with camera:
+    with open_camera() as camera:
         scenes = (build_scene(seed) for seed in SCENES)
         return [camera.render(scene, draw_views(scene, 1)[0]) for scene in scenes]
 

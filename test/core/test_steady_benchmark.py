@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -11,14 +12,9 @@ pytest.importorskip("av", reason="videos need PyAV")
 
 from ppd_core import DepthPipeline
 from ppd_core.config import PipelineConfig, PreprocessConfig, SpDitConfig
-from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
 
 
-def test_it_writes_every_figure_and_the_tables(benchmark, tmp_path):
-    try:
-        RgbdCamera(16, 16).close()
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
+def test_it_writes_every_figure_and_the_tables(benchmark, tmp_path, rendering):
     config = PipelineConfig(
         model=SpDitConfig(hidden_size=32, depth=2, num_heads=2, has_semantics=False),
         preprocess=PreprocessConfig(processing_area=32 * 32),
@@ -47,4 +43,4 @@ def test_it_writes_every_figure_and_the_tables(benchmark, tmp_path):
     text = page.read_text()
     assert text.startswith("before\n<!--")
     assert "old" not in text
-    assert "nan" not in text
+    assert not re.search(r"\bnan\b", text)  # The command may name nano.

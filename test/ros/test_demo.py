@@ -49,18 +49,6 @@ def opened(folder):
     return highlevel.AnyReader([folder])
 
 
-@pytest.fixture
-def rendering():
-    """Skips where nothing can be drawn."""
-    pytest.importorskip("mujoco", reason="the simulator needs mujoco")
-    from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
-
-    try:
-        RgbdCamera(16, 16).close()
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
-
-
 def test_demo_of_the_table_writes_what_it_promises(start, tmp_path, rendering):
     out = tmp_path / "out"
     demo = start(

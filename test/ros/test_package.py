@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -103,3 +105,16 @@ def test_package_xml_names_all_that_is_imported():
     assert {"rclpy", "torch", "sensor_msgs"} <= modules
     keys = {KEY_OF.get(name, name) for name in modules}
     assert {key for key in keys if not {key, f"python3-{key}"} & named} == set()
+
+
+def test_colcon_installs_every_program_of_pip_and_of_the_docs():
+    cmake, project = (ROOT / "CMakeLists.txt").read_text(), (ROOT / "pyproject.toml").read_text()
+    installed = dict(re.findall(r"^install_program\((\w+) ([\w.]+) ", cmake, re.MULTILINE))
+    scripts = re.findall(r'^ppd[\w-]* = "([\w.]+):main"', project, re.MULTILINE)
+    assert "ppd_ros.bag_publisher" in scripts
+    assert set(scripts) <= set(installed.values())
+    assert all(callable(importlib.import_module(name).main) for name in installed.values())
+    texts = [path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]]
+    named = {name for text in texts for name in re.findall(r"ros2 run ppd_ros (\w+)", text)}
+    assert {"view", "bag_publisher"} <= named
+    assert named <= set(installed)

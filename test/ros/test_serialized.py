@@ -3,11 +3,12 @@ from __future__ import annotations
 import struct
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from ppd_ros.serialized import frame_id, restamped, stamp_ns
+from ppd_ros.serialized import frame_id, restamped, stamp_ns, type_name
 
 
 @pytest.mark.parametrize("name", ["", "a", "camera_color_optical_frame", "caméra"])
@@ -34,3 +35,9 @@ def test_only_the_stamp_of_a_restamped_message_changes():
 def test_message_without_a_stamp_stays_so():
     data = serialize_message(CameraInfo())
     assert restamped(data, 10**18) == data
+
+
+def test_types_are_named_as_ros_names_them():
+    assert type_name(PointCloud2) == "sensor_msgs/msg/PointCloud2"
+    assert type_name(Image) == "sensor_msgs/msg/Image"
+    assert type_name(DiagnosticArray) == "diagnostic_msgs/msg/DiagnosticArray"

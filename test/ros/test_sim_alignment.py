@@ -15,7 +15,6 @@ from ppd_ros.children import Child, domain_environment, ended_children
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
 
-from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
@@ -24,15 +23,6 @@ RELIABLE = [
     for topic in ("image", "depth_in", "camera_info")
     for word in ("-p", f"qos_overrides./{topic}.subscription.reliability:=reliable")
 ]
-
-
-@pytest.fixture(scope="module")
-def rendering():
-    """Skips where nothing can be drawn."""
-    try:
-        RgbdCamera(64, 48).close()
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

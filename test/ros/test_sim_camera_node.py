@@ -35,14 +35,10 @@ SEED, WIDTH, HEIGHT = 900_000_007, 64, 48
 
 
 @pytest.fixture(scope="module")
-def camera():
-    """A camera in this process; where there can be none, the tests that need one are skipped."""
-    try:
-        made = RgbdCamera(WIDTH, HEIGHT)
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
-    yield made
-    made.close()
+def camera(open_camera):
+    """A camera in this process."""
+    with open_camera(WIDTH, HEIGHT) as made:
+        yield made
 
 
 @pytest.fixture

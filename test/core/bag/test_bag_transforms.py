@@ -145,6 +145,17 @@ def test_frames_that_hang_on_each_other_end_in_an_error():
         tree.lookup("c", "a", 0)
 
 
+def test_the_top_is_that_of_the_newest_poses_and_a_circle_ends():
+    tree = TransformTree()
+    tree.add("base", "/camera", 0, (0, 0, 0), UNTURNED, is_static=True)
+    tree.add("map", "base", 7, (0, 0, 0), UNTURNED)
+    tree.add("odom", "base", 4, (0, 0, 0), UNTURNED)
+    assert [tree.top(one) for one in ("camera", "/camera", "base")] == ["map"] * 3
+    assert tree.top("map") == "map" and tree.top("nobody") == "nobody"
+    tree.add("camera", "map", 7, (0, 0, 0), UNTURNED)
+    assert tree.top("camera") in ("camera", "base", "map")
+
+
 def test_a_child_that_is_hung_elsewhere_is_not_interpolated_across():
     tree = TransformTree()
     tree.add("left", "cup", 0, (1, 0, 0), UNTURNED)

@@ -13,19 +13,10 @@ from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
 from ppd_core.cli import main, sim_record
-from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
 from ppd_core.sim.recording import RecordingConfig
 from ppd_core.sim.scenes import SCENE_KINDS
 
 SMALL = ["--width", "64", "--height", "48", "--seconds", "0.2"]
-
-
-@pytest.fixture
-def rendering():
-    try:
-        RgbdCamera(16, 16).close()
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
 
 
 def test_folder_is_a_bag_of_what_was_asked_for(tmp_path: Path, rendering: None, capsys):

@@ -259,6 +259,15 @@ def test_the_other_byte_order_is_read():
     np.testing.assert_array_equal(message_to_depth(swapped), truth())
 
 
+def test_floats_are_kept_as_they_came_where_that_is_asked():
+    values = np.array([[np.nan, np.inf, -np.inf], [0.0, -0.25, 1.5]], np.float32)
+    padded = np.pad(values.view(np.uint8), ((0, 0), (0, 4)))
+    given = broken(height=2, width=3, step=16, data=padded.reshape(-1))
+    np.testing.assert_array_equal(message_to_depth(given, keeps_floats=True), values)
+    positive = np.where(values == 1.5, values, np.nan)
+    np.testing.assert_array_equal(message_to_depth(given), positive)
+
+
 def test_a_calibration_that_does_not_say_the_camera_gives_none():
     assert message_to_intrinsics(info(), WIDTH, HEIGHT) is not None
     half = message_to_intrinsics(info(2 * WIDTH, 2 * HEIGHT, 60.0), WIDTH, HEIGHT)

@@ -40,12 +40,8 @@ with RgbdCamera(160, 120) as camera:
 
 
 @pytest.fixture(scope="module")
-def camera():
-    try:
-        made = RgbdCamera(WIDTH, HEIGHT)
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
-    with made:
+def camera(open_camera):
+    with open_camera(WIDTH, HEIGHT) as made:
         yield made
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ pytest.importorskip("webdataset", reason="shards need webdataset")
 from ppd_core.data.shards import iterate_shards, shard_name
 from ppd_core.sim import dataset as dataset_module
 from ppd_core.sim import generate as generate_module
-from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
+from ppd_core.sim.camera import RgbdCamera
 from ppd_core.sim.dataset import MANIFEST_NAME, DatasetConfig, manifest
 from ppd_core.sim.generate import GenerationError, generate, samples_of_shard
 from ppd_core.sim.scenes import HELD_OUT_SEEDS
@@ -35,12 +35,9 @@ SMALL = DatasetConfig(seed=11, count=5, width=48, height=32, views_per_scene=2, 
 
 
 @pytest.fixture(scope="module")
-def camera() -> Iterator[RgbdCamera]:
-    try:
-        with RgbdCamera(SMALL.width, SMALL.height) as camera:
-            yield camera
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
+def camera(open_camera: Callable[..., RgbdCamera]) -> Iterator[RgbdCamera]:
+    with open_camera(SMALL.width, SMALL.height) as camera:
+        yield camera
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from rosbags.highlevel import AnyReader
 
 from ppd_core.bag.messages import message_to_depth, message_to_intrinsics, message_to_rgb, stamp_ns
 from ppd_core.bag.writer import BagWriter
-from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
+from ppd_core.sim.camera import RgbdCamera
 from ppd_core.sim.motion import MovingScene
 from ppd_core.sim.recording import START_NS, TABLE_SEED, RecordingConfig, record
 from ppd_core.sim.scenes import HELD_OUT_SEEDS
@@ -23,13 +23,9 @@ WIDTH, HEIGHT = 64, 48
 
 
 @pytest.fixture(scope="module")
-def camera():
-    try:
-        made = RgbdCamera(WIDTH, HEIGHT)
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
-    yield made
-    made.close()
+def camera(open_camera):
+    with open_camera(WIDTH, HEIGHT) as made:
+        yield made
 
 
 def recorded(folder: Path, **values: Any) -> dict[str, list[Any]]:

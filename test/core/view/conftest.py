@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import numpy as np
 import pytest
 
@@ -65,10 +67,23 @@ def _in_nanoseconds(batch):
     return pa.table(columns, names=batch.schema.names)
 
 
+def free_ports():
+    """A port that is free, as is the next one."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
 @pytest.fixture
 def show(tmp_path):
     """Logs frames to a file; returns what is in it, and the scene."""
-    rr = pytest.importorskip("rerun")
+    rr = pytest.importorskip("rerun", reason="the viewer needs rerun-sdk")
     from ppd_core.view.scene import Scene
 
     def run(*frames, max_points=10_000):

@@ -18,10 +18,10 @@ from ppd_core.types import Intrinsics
 from ppd_core.view import blueprint as at
 
 from .browser import Browser, find_browser
-from .conftest import STAMP_NS, Shown
+from .conftest import STAMP_NS, Shown, free_ports
 
-pytest.importorskip("rerun")
-pytest.importorskip("rosbags")
+pytest.importorskip("rerun", reason="the viewer needs rerun-sdk")
+pytest.importorskip("rosbags", reason="recordings need rosbags")
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 120.0
@@ -79,19 +79,6 @@ def serve(tmp_path):
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-def free_ports():
-    """A port that is free, as is the next one."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 def listens(port):
