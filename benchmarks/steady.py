@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -127,13 +128,7 @@ def _depths(
         if aligner is None:
             return result
         aligned = aligner(result.relative_depth, None)
-        return DepthResult(
-            result.relative_depth,
-            result.relative_depth_model,
-            result.valid_mask,
-            metric_depth=aligned.metric_depth,
-            alignment=aligned.alignment,
-        )
+        return replace(result, metric_depth=aligned.metric_depth, alignment=aligned.alignment)
 
     steady = SteadyDepth(estimate, (lambda _: given) if unit == "metres" else None, config)
     depths = []
