@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_PERCENT = (2, 98)
+from ppd_core.image_files import preview_range
+
 _WEIGHT = 0.1
 """Of a new frame: colours that follow every frame flicker."""
 _EVERY = 4
@@ -20,12 +21,7 @@ CLASSES = {
 
 def depth_range(depth: np.ndarray) -> tuple[float, float] | None:
     """Between which depths nearly all pixels lie, or None where there is none that is finite."""
-    some = depth[::_EVERY, ::_EVERY]
-    finite = some[np.isfinite(some)]
-    if not finite.size:
-        return None
-    low, high = np.percentile(finite, _PERCENT)
-    return float(low), float(high)
+    return preview_range(depth[::_EVERY, ::_EVERY])
 
 
 def followed_range(
