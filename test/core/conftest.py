@@ -200,7 +200,7 @@ def export_tools() -> None:
 @pytest.fixture
 def write_clip() -> Callable[..., Path]:
     """Makes small videos; skips where PyAV, the extra `video`, is not installed."""
-    av = pytest.importorskip("av")
+    av = pytest.importorskip("av", reason="videos need PyAV: pip install 'ppd_ros[video]'")
 
     def write(
         path: Path,
