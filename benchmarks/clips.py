@@ -1,9 +1,13 @@
-"""Short videos of simulated scenes, with their truth."""
+"""Short videos of simulated scenes, with their truth, and what the benchmarks on them share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import argparse
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,6 +39,35 @@ class Clip:
     moving: list[RgbdFrame]
     static: list[RgbdFrame]
     views: list[RgbdFrame]
+
+
+def clip_arguments(
+    doc: str | None, argv: list[str] | None, *, moving_frames: int, static_frames: int
+) -> argparse.Namespace:
+    """The options of a benchmark of nano on clips.
+
+    Args:
+        doc: the benchmark's docstring, whose first line describes it.
+        argv: the words of the command line, None = those of this process.
+        moving_frames, static_frames: how many a clip has by default.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--checkpoint", default="nano", metavar="FILE", help="default: nano")
+    parser.add_argument("--scenes", type=int, default=8, metavar="N", help="default: 8")
+    for option, default in (("moving", moving_frames), ("static", static_frames)):
+        parser.add_argument(
+            f"--{option}-frames",
+            type=int,
+            default=default,
+            metavar="N",
+            help="default: %(default)s",
+        )
+    parser.add_argument("--threads", type=int, metavar="N", help="torch's (default: its own)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="page whose tables are filled in"
+    )
+    return parser.parse_args(argv)
 
 
 def clips(count: int, moving_frames: int, static_frames: int) -> Iterator[Clip]:
@@ -88,6 +121,20 @@ def error_change(errors: tuple[Tensor, Tensor], frames: tuple[RgbdFrame, RgbdFra
     before = errors[0].numpy()[v[is_seen], u[is_seen]]
     after = errors[1].numpy()[to_v[is_seen], to_u[is_seen]]
     return float(np.abs(after - before).mean())
+
+
+def mean_error_change(log_depths: Iterable[Tensor], frames: Sequence[RgbdFrame]) -> float:
+    """How much the error of a surface point's log(1 + z) changes, mean over neighbouring frames.
+
+    Args:
+        log_depths: (H, W) of each frame, log(1 + metres).
+        frames: those, in their order; at least two.
+    """
+    errors = [
+        log_depth - truth(frame)[0][0].log1p()
+        for log_depth, frame in zip(log_depths, frames, strict=True)
+    ]
+    return statistics.fmean(map(error_change, pairwise(errors), pairwise(frames)))
 
 
 def _with_noise(frame: RgbdFrame, rng: np.random.Generator) -> RgbdFrame:

@@ -13,18 +13,18 @@ from H.264, its colours with their range, and a picture of either film encoded.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from clips import RATE_HZ, Clip, clips, error_change, truth
+from clips import RATE_HZ, Clip, clip_arguments, clips, mean_error_change
 from results_table import markdown_table, replace_between_markers
 from torch import Tensor
 from tqdm import tqdm
@@ -35,7 +35,6 @@ from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.bench.report import command, hardware, print_figures, write_report
 from ppd_core.color_range import ColorRange
 from ppd_core.image_files import depth_preview
-from ppd_core.sim.camera import RgbdFrame
 from ppd_core.steady import SteadyDepth
 from ppd_core.video import Video
 from ppd_core.video_writer import Mp4Writer, Timing
@@ -61,7 +60,7 @@ MILLISECONDS = {
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, and write the JSON."""
-    args = _arguments(argv)
+    args = clip_arguments(__doc__, argv, moving_frames=15, static_frames=15)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     pipeline = DepthPipeline.from_pretrained(args.checkpoint, device="cpu")
@@ -82,20 +81,6 @@ def main(argv: list[str] | None = None) -> None:
         write_report(args.json, figures)
     if args.markdown is not None:
         replace_between_markers(args.markdown, "steady", _tables(figures))
-
-
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--checkpoint", default="nano", metavar="FILE", help="default: nano")
-    parser.add_argument("--scenes", type=int, default=8, metavar="N", help="default: 8")
-    parser.add_argument("--moving-frames", type=int, default=15, metavar="N", help="default: 15")
-    parser.add_argument("--static-frames", type=int, default=15, metavar="N", help="default: 15")
-    parser.add_argument("--threads", type=int, metavar="N", help="torch's (default: its own)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="page whose tables are filled in"
-    )
-    return parser.parse_args(argv)
 
 
 def measured(
@@ -119,7 +104,7 @@ def measured(
                 "breathing": _breathing(moving),
             }
             if unit == "metres":
-                row["error_change"] = _error_change(moving, clip.moving)
+                row["error_change"] = mean_error_change(moving.nan_to_num(), clip.moving)
             rows[f"{name}.{unit}"] = row
     return rows
 
@@ -143,13 +128,7 @@ def _depths(
         if aligner is None:
             return result
         aligned = aligner(result.relative_depth, None)
-        return DepthResult(
-            result.relative_depth,
-            result.relative_depth_model,
-            result.valid_mask,
-            metric_depth=aligned.metric_depth,
-            alignment=aligned.alignment,
-        )
+        return replace(result, metric_depth=aligned.metric_depth, alignment=aligned.alignment)
 
     steady = SteadyDepth(estimate, (lambda _: given) if unit == "metres" else None, config)
     depths = []
@@ -163,17 +142,6 @@ def _depths(
 
 def _breathing(depths: Tensor) -> float:
     return depths.nanmean(dim=(1, 2)).diff().abs().mean().item()
-
-
-def _error_change(depths: Tensor, frames: Sequence[RgbdFrame]) -> float:
-    errors = [
-        depth.nan_to_num() - truth(frame)[0][0].log1p()
-        for depth, frame in zip(depths, frames, strict=True)
-    ]
-    pairs = range(len(frames) - 1)
-    return statistics.fmean(
-        error_change((errors[i], errors[i + 1]), (frames[i], frames[i + 1])) for i in pairs
-    )
 
 
 def _time_films(

@@ -16,17 +16,15 @@ cut to another scene, begun anew and not, and how often cuts are seen.
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
-from clips import RATE_HZ, Clip, clips, error_change, truth
+from clips import RATE_HZ, Clip, clip_arguments, clips, mean_error_change, truth
 from cuts import FASTEST, cut_rates
 from results_table import markdown_table, replace_between_markers
 from torch import Tensor
@@ -60,7 +58,7 @@ COLUMNS = {
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, and write the JSON."""
-    args = _arguments(argv)
+    args = clip_arguments(__doc__, argv, moving_frames=12, static_frames=10)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     pipeline = DepthPipeline.from_pretrained(args.checkpoint, device="cpu")
@@ -76,20 +74,6 @@ def main(argv: list[str] | None = None) -> None:
         write_report(args.json, figures)
     if args.markdown is not None:
         replace_between_markers(args.markdown, "warm_start", _tables(figures))
-
-
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--checkpoint", default="nano", metavar="FILE", help="default: nano")
-    parser.add_argument("--scenes", type=int, default=8, metavar="N", help="default: 8")
-    parser.add_argument("--moving-frames", type=int, default=12, metavar="N", help="default: 12")
-    parser.add_argument("--static-frames", type=int, default=10, metavar="N", help="default: 10")
-    parser.add_argument("--threads", type=int, metavar="N", help="torch's (default: its own)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="page whose tables are filled in"
-    )
-    return parser.parse_args(argv)
 
 
 def estimator(pipeline: DepthPipeline, method: str) -> Estimate:
@@ -175,20 +159,9 @@ def _row(moving: Run, static: Run, clip: Clip) -> dict[str, float]:
     return {
         "absrel": statistics.fmean(moving.absrel[1:]),
         "static_absrel": statistics.fmean(static.absrel[1:]),
-        "error_change": _error_change(moving, clip.moving),
+        "error_change": mean_error_change(moving.log_depth[1:], clip.moving[1:]),
         "temporal_std": deviation[valid_mask].mean().item(),
     }
-
-
-def _error_change(done: Run, frames: Sequence[RgbdFrame]) -> float:
-    errors = [
-        log_depth - truth(frame)[0][0].log1p()
-        for log_depth, frame in zip(done.log_depth, frames, strict=True)
-    ]
-    pairs = range(1, len(frames) - 1)
-    return statistics.fmean(
-        error_change((errors[i], errors[i + 1]), (frames[i], frames[i + 1])) for i in pairs
-    )
 
 
 def after_cuts(pipeline: DepthPipeline, found: Sequence[Clip]) -> dict[str, float]:

@@ -212,10 +212,10 @@ def alignment_from_depth(
     check_sensor_depth(sensor_depth)
 
     def align(relative_depth: Tensor, own_anchors: Callable[[], Anchors]) -> AlignedDepth:
-        on_device = sensor_depth.to(relative_depth.device)
         evidence: Evidence
         try:
-            check_unit(on_device)
+            check_unit(sensor_depth)  # Before it goes to a GPU, for the answer is wanted here.
+            on_device = sensor_depth.to(relative_depth.device)
             height, width = relative_depth.shape
             evidence = depth_anchors(on_device, height, width, config)
         except AlignmentError as failure:

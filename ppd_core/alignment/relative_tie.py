@@ -6,11 +6,10 @@ from torch import Tensor
 
 from ppd_core.alignment.aligner import FrameAligner
 from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.alignment.tie import LIFT
 from ppd_core.types import Alignment
 
-_LIFT = 1.0
-"""Makes relative depth, which reaches below 0, a positive log depth."""
-_OWN = Alignment(scale=1.0, shift=_LIFT, source="relative")
+_OWN = Alignment(scale=1.0, shift=LIFT, source="relative")
 
 
 class RelativeTie:
@@ -41,7 +40,7 @@ class RelativeTie:
         """
         alignment = self._aligner.align(relative_depth, _OWN, stamp_s).alignment
         assert alignment is not None  # A given one is always an answer.
-        return alignment.scale * relative_depth + (alignment.shift - _LIFT)
+        return alignment.scale * relative_depth + (alignment.shift - LIFT)
 
     def reset(self) -> None:
         """Forget all frames before the next one."""

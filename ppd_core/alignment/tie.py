@@ -33,7 +33,7 @@ _MIN_INLIERS = 0.5
 """Of two frames of one video most pixels agree by this factor over 1; else it was cut."""
 _SIDE = 64
 """Rows and columns of the pixels that are compared."""
-_LIFT = 1.0
+LIFT = 1.0
 """Makes relative depth, which reaches below 0, a positive log depth."""
 
 
@@ -120,9 +120,9 @@ class Keyframe:
         log_depth = self.alignment.scale * kept + self.alignment.shift
         weight = torch.ones_like(here)
         there = fit_affine(here, log_depth.expm1(), weight, strict).alignment("tie", strict)
-        back = fit_affine(log_depth, (here + _LIFT).expm1(), weight, strict)
+        back = fit_affine(log_depth, (here + LIFT).expm1(), weight, strict)
         back_line = back.alignment("tie", strict)
-        return _middle(there, back_line.scale, back_line.shift - _LIFT)
+        return _middle(there, back_line.scale, back_line.shift - LIFT)
 
 
 def _thinned(relative_depth: Tensor) -> Tensor:

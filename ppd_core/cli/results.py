@@ -28,16 +28,18 @@ class Picture:
 
     Args:
         result: the depth.
-        ends: of the colours; None = of this image alone.
+        ends_of: gives the ends of the colours, once and only if there are to be any, by what
+            they are spread over; None = those of this image alone.
     """
 
     result: DepthResult
-    ends: tuple[float, float] | None = None
+    ends_of: Callable[[np.ndarray], tuple[float, float] | None] | None = None
 
     @cached_property
     def colored(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB, the depth in colours."""
-        return depth_preview(depth_for_colors(self.result), self.ends)
+        depth = _depth_for_colors(self.result).cpu().numpy()
+        return depth_preview(depth, None if self.ends_of is None else self.ends_of(depth))
 
     @property
     def depth(self) -> Tensor:
@@ -46,7 +48,7 @@ class Picture:
         return result.relative_depth if result.metric_depth is None else result.metric_depth
 
 
-def depth_for_colors(result: DepthResult) -> Tensor:
+def _depth_for_colors(result: DepthResult) -> Tensor:
     """(H, W) float32 log(1 + z), or relative depth, which is close to it: it spreads colours."""
     if result.metric_depth is not None:
         return result.metric_depth.log1p()

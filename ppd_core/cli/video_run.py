@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ppd_core.cli.batch import Batch, Report, write_picture
 from ppd_core.cli.inputs import Input
-from ppd_core.cli.results import FILMS, Picture, depth_for_colors
+from ppd_core.cli.results import FILMS, Picture
 from ppd_core.color_range import ColorRange
 from ppd_core.steady import SteadyDepth, without_metres
 from ppd_core.stream import CutDetector
@@ -38,8 +38,7 @@ class _Look:
         result = self.estimate(frame.image, frame.stamp_s, intrinsics=intrinsics)
         if result.metric_depth is None and result.alignment_failure is not None:
             result = without_metres(result)
-        ends = self.colors.follow(depth_for_colors(result), frame.stamp_s)
-        return Picture(result, ends)
+        return Picture(result, partial(self.colors.follow, stamp_s=frame.stamp_s))
 
 
 def run_video(batch: Batch, one: Input, estimate: SteadyDepth, report: Report) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ppd_core.cli.camera_options import add_camera_options, add_range_options
 from ppd_core.cli.model_options import add_model_options, check_effort
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 100_000
 _LOOK_S = 0.2
-_TERMINATED = 143
 
 _EPILOG = """\
 what is shown:
@@ -156,10 +154,10 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     from ppd_core.cli.view_sources import frames_of
+    from ppd_core.stop_signals import tidy_sigterm
     from ppd_core.view.sinks import Sinks
     from ppd_core.weights import WeightsError
 
-    signal.signal(signal.SIGTERM, _end)
     problems: list[str] = []
 
     def report(problem: str) -> None:
@@ -169,18 +167,15 @@ def run(args: argparse.Namespace) -> int:
     try:
         settings = _sink_settings(args)
         _check(args)
-        frames = frames_of(args, _say, report)
-        with Sinks(settings) as sinks:
-            _show(args, settings, sinks, frames, report)
+        # SIGTERM ends as Ctrl-C does, so that what was served is closed, too.
+        with tidy_sigterm():
+            frames = frames_of(args, _say, report)
+            with Sinks(settings) as sinks:
+                _show(args, settings, sinks, frames, report)
     except (ValueError, OSError, ImportError, WeightsError) as error:
         _say(str(error))
         return 2
     return 1 if problems else 0
-
-
-def _end(number: int, frame: object) -> NoReturn:
-    """As Ctrl-C does, so that what was served is closed, too."""
-    sys.exit(_TERMINATED)
 
 
 def _say(message: str) -> None:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ppd_core.config import SpDitConfig
+from ppd_core import DepthPipeline
+from ppd_core.config import PipelineConfig, PreprocessConfig, SpDitConfig
 from ppd_core.cpp_compiler import require_cpp_compiler
 from ppd_core.device_resize import axis_weights
 from ppd_core.export import check_tools
@@ -199,7 +200,7 @@ def export_tools() -> None:
 @pytest.fixture
 def write_clip() -> Callable[..., Path]:
     """Makes small videos; skips where PyAV, the extra `video`, is not installed."""
-    av = pytest.importorskip("av")
+    av = pytest.importorskip("av", reason="videos need PyAV: pip install 'ppd_ros[video]'")
 
     def write(
         path: Path,
@@ -253,3 +254,42 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Modul
     torch.set_num_threads(threads)
     for path in BENCHMARKS.glob("*.py"):
         sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture
+def run_on_clips(
+    benchmark: Callable[[str], ModuleType], tmp_path: Path
+) -> Callable[..., tuple[ModuleType, dict[str, float], str]]:
+    """Runs a benchmark on short simulated videos with a tiny model; skips where none can be drawn.
+
+    Name, scenes and frames of each -> its module, its figures, and the page that it filled in.
+    """
+    pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+    from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
+
+    try:
+        RgbdCamera(16, 16).close()
+    except RenderingUnavailableError as error:
+        pytest.skip(str(error))
+
+    def run(
+        name: str, *, scenes: int, moving: int, static: int
+    ) -> tuple[ModuleType, dict[str, float], str]:
+        config = PipelineConfig(
+            model=SpDitConfig(hidden_size=32, depth=2, num_heads=2, has_semantics=False),
+            preprocess=PreprocessConfig(processing_area=32 * 32),
+        )
+        checkpoint, page = tmp_path / "small.safetensors", tmp_path / "page.md"
+        DepthPipeline.from_config(config, device="cpu").save_pretrained(checkpoint)
+        page.write_text(f"before\n<!-- {name}: begin -->\nold\n<!-- {name}: end -->\nafter\n")
+        script = benchmark(name)
+        script.main(
+            [
+                *("--checkpoint", str(checkpoint), "--scenes", str(scenes), "--threads", "1"),
+                *("--moving-frames", str(moving), "--static-frames", str(static)),
+                *("--json", str(tmp_path / "a.json"), "--markdown", str(page)),
+            ]
+        )
+        return script, json.loads((tmp_path / "a.json").read_text()), page.read_text()
+
+    return run

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("mcap_ros2", reason="reads the recording by other hands than ours")
+pytest.importorskip("mcap_ros2", reason="read by mcap-ros2-support: pip install 'ppd_ros[dev]'")
 
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory

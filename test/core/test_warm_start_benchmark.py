@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
 
-from ppd_core import DepthPipeline, Intrinsics
-from ppd_core.config import PipelineConfig, PreprocessConfig, SpDitConfig
-from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera, RgbdFrame
+from ppd_core import Intrinsics
+from ppd_core.sim.camera import RgbdFrame
 
 
-def test_it_writes_every_figure_and_the_tables(benchmark, tmp_path):
-    try:
-        RgbdCamera(16, 16).close()
-    except RenderingUnavailableError as error:
-        pytest.skip(str(error))
-    config = PipelineConfig(
-        model=SpDitConfig(hidden_size=32, depth=2, num_heads=2, has_semantics=False),
-        preprocess=PreprocessConfig(processing_area=32 * 32),
-    )
-    checkpoint, page = tmp_path / "small.safetensors", tmp_path / "results.md"
-    DepthPipeline.from_config(config, device="cpu").save_pretrained(checkpoint)
-    page.write_text("before\n<!-- warm_start: begin -->\nold\n<!-- warm_start: end -->\nafter\n")
-    script = benchmark("warm_start")
-    script.main(
-        [
-            *("--checkpoint", str(checkpoint), "--scenes", "2", "--threads", "1"),
-            *("--moving-frames", "9", "--static-frames", "3"),
-            *("--json", str(tmp_path / "a.json"), "--markdown", str(page)),
-        ]
-    )
-    figures = json.loads((tmp_path / "a.json").read_text())
+def test_it_writes_every_figure_and_the_tables(run_on_clips):
+    script, figures, text = run_on_clips("warm_start", scenes=2, moving=9, static=3)
     for name in script.METHODS:
         keys = (*script.COLUMNS, "warm_share")
         assert {f"{name}.{key}" for key in keys} <= figures.keys()
@@ -44,7 +22,6 @@ def test_it_writes_every_figure_and_the_tables(benchmark, tmp_path):
     assert figures["warm_endless.warm_share"] == pytest.approx(10 / 12, abs=1e-4)
     assert figures["cold.warm_share"] == figures["cold_half.warm_share"] == 0
     assert figures["cut.false_motion"] == figures["cut.missed_scenes"] == 0
-    text = page.read_text()
     assert text.startswith("before\n<!--")
     assert text.endswith("-->\nafter\n")
     assert "old" not in text

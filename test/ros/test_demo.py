@@ -45,7 +45,9 @@ def start(tmp_path, domain_id, search_path):
 
 
 def opened(folder):
-    highlevel = pytest.importorskip("rosbags.highlevel", reason="recordings need rosbags")
+    highlevel = pytest.importorskip(
+        "rosbags.highlevel", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+    )
     return highlevel.AnyReader([folder])
 
 
@@ -130,7 +132,7 @@ def no_vendor(tmp_path):
 
 def test_demo_that_cannot_render_plays_the_packaged_recording(start, tmp_path, no_vendor):
     pytest.importorskip("mujoco", reason="the simulator needs mujoco")
-    pytest.importorskip("mcap", reason="recordings need mcap")
+    pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
     out = tmp_path / "out"
     demo = start(
         "ppd_ros.demo",

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
-pytest.importorskip("mcap", reason="recordings need mcap")
+pytest.importorskip(
+    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+)
+pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
 
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag1 import Writer as Writer1

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
+pytest.importorskip(
+    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+)
 
 from mcap.reader import make_reader
 from rosbags.rosbag1 import Reader

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
+pytest.importorskip(
+    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+)
 
 from ppd_core.bag import making
 from ppd_core.bag.messages import (

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
-pytest.importorskip("mcap", reason="recordings need mcap")
+pytest.importorskip(
+    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+)
+pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
 
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 

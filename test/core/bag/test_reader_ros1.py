@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
+pytest.importorskip(
+    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+)
 
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag1 import Writer as Writer1

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
+pytest.importorskip(
+    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+)
 
 from rosbags.rosbag2 import StoragePlugin
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
+pytest.importorskip(
+    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+)
 
 from ppd_core.bag.recording import BagTopic
 from ppd_core.bag.typestore import (

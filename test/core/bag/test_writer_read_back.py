@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
+pytest.importorskip(
+    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+)
 pytest.importorskip("mcap_ros2.decoder", reason="it is of the extra dev")
 
 from mcap.reader import make_reader

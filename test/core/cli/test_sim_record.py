@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
-pytest.importorskip("rosbags", reason="recordings need rosbags")
-pytest.importorskip("mcap", reason="recordings need mcap")
+pytest.importorskip("rosbags", reason="recordings need rosbags: pip install 'ppd_ros[bag]'")
+pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
 
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader

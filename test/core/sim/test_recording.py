@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
-pytest.importorskip("rosbags", reason="recordings need rosbags")
+pytest.importorskip("rosbags", reason="recordings need rosbags: pip install 'ppd_ros[bag]'")
+pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
 
 from rosbags.highlevel import AnyReader
 

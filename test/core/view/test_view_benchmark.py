@@ -6,7 +6,7 @@ import sys
 import pytest
 
 pytest.importorskip("mujoco", reason="the simulator needs mujoco")
-pytest.importorskip("rerun", reason="the viewer needs rerun-sdk")
+pytest.importorskip("rerun", reason="the viewer needs rerun: pip install 'ppd_ros[view]'")
 
 
 from .conftest import free_ports

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
-pytest.importorskip("mcap", reason="recordings need mcap")
+pytest.importorskip(
+    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+)
+pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
 
 from ppd_core.bag.reader import BagMessage, BagReader, BagTopic
 from ppd_core.bag.writer import BagWriter

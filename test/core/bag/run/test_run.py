@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags")
-pytest.importorskip("mcap", reason="recordings need mcap")
+pytest.importorskip(
+    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+)
+pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
 
 from ppd_core.bag.reader import BagReader
 from ppd_core.bag.recorded_frame import RecordedFrameSettings
