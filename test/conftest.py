@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def open_camera() -> Callable[..., RgbdCamera]:
     """Opens the simulator's camera; where nothing can be drawn, skips."""
-    pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+    pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
     from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
 
     def open_camera(*size: int) -> RgbdCamera:

@@ -200,7 +200,7 @@ def export_tools() -> None:
 @pytest.fixture
 def write_clip() -> Callable[..., Path]:
     """Makes small videos; skips where PyAV, the extra `video`, is not installed."""
-    av = pytest.importorskip("av", reason="videos need PyAV: pip install 'ppd_ros[video]'")
+    av = pytest.importorskip("av", reason="videos need PyAV, extra 'video'")
 
     def write(
         path: Path,
@@ -264,7 +264,7 @@ def run_on_clips(
 
     Name, scenes and frames of each -> its module, its figures, and the page that it filled in.
     """
-    pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+    pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
     from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
 
     try:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 pytest.importorskip("webdataset", reason="shards need webdataset")
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-pytest.importorskip("av", reason="videos need PyAV: pip install 'ppd_ros[video]'")
+pytest.importorskip("av", reason="videos need PyAV, extra 'video'")
 
 
 def test_it_writes_every_figure_and_the_tables(run_on_clips):

@@ -160,7 +160,7 @@ def test_video_of_which_much_is_damaged_says_so_after_its_last_frame(
 
 @pytest.mark.parametrize("content", [b"", b"not a video"])
 def test_video_that_is_none(tmp_path: Path, content: bytes) -> None:
-    pytest.importorskip("av", reason="videos need PyAV: pip install 'ppd_ros[video]'")
+    pytest.importorskip("av", reason="videos need PyAV, extra 'video'")
     path = tmp_path / "clip.mp4"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"clip\.mp4 must be a video .* got no readable frame"):

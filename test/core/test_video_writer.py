@@ -14,7 +14,7 @@ from ppd_core.video import Video
 from ppd_core.video_audio import AudioCopy
 from ppd_core.video_writer import Mp4Writer, Timing
 
-av = pytest.importorskip("av", reason="videos need PyAV: pip install 'ppd_ros[video]'")
+av = pytest.importorskip("av", reason="videos need PyAV, extra 'video'")
 
 WriteClip = Callable[..., Path]
 VARIABLE_MS = [0, 33, 50, 200, 240, 300, 900, 933, 1000, 1033, 2000, 2033]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 
 from ppd_core import Intrinsics
 from ppd_core.sim.camera import RgbdFrame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags", reason="recordings need rosbags: pip install 'ppd_ros[bag]'")
+pytest.importorskip("rosbags", reason="recordings need rosbags, extra 'bag'")
 
 from ppd_core.bag.compressed import compressed_depth_message, jpeg_message
 from ppd_core.bag.making import (

@@ -46,7 +46,7 @@ def start(tmp_path, domain_id, search_path):
 
 def opened(folder):
     highlevel = pytest.importorskip(
-        "rosbags.highlevel", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
+        "rosbags.highlevel", reason="recordings need rosbags, extra 'bag'"
     )
     return highlevel.AnyReader([folder])
 
@@ -131,8 +131,8 @@ def no_vendor(tmp_path):
 
 
 def test_demo_that_cannot_render_plays_the_packaged_recording(start, tmp_path, no_vendor):
-    pytest.importorskip("mujoco", reason="the simulator needs mujoco")
-    pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
+    pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
+    pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
     out = tmp_path / "out"
     demo = start(
         "ppd_ros.demo",
@@ -151,7 +151,7 @@ def test_demo_that_cannot_render_plays_the_packaged_recording(start, tmp_path, n
 
 
 def test_demo_with_neither_says_what_to_install_and_what_works(start, tmp_path, no_vendor):
-    pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+    pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
     (tmp_path / "rosbags.py").write_text("raise ImportError('hidden')")
     hidden = {**no_vendor, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     demo = start(

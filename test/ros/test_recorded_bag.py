@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
-pytest.importorskip("rosbags", reason="recordings need rosbags: pip install 'ppd_ros[bag]'")
+pytest.importorskip("rosbags", reason="recordings need rosbags, extra 'bag'")
 pytest.importorskip("mcap_ros2", reason="mcap-ros2-support reads the bag back")
 
 from mcap.reader import make_reader

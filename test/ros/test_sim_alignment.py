@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image
 from ppd_core.depth_reading import image_to_depth
 from ppd_ros.children import Child, domain_environment, ended_children
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 
 
 ROOT = Path(__file__).parents[2]

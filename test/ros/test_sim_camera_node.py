@@ -22,7 +22,7 @@ from ppd_core.image_reading import image_to_rgb
 from ppd_ros.children import Child, domain_environment, ended_children
 from ppd_ros.sim_camera_node import SPECS, SimCameraNode, transform_of
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 
 from ppd_core.sim.camera import RenderingUnavailableError, RgbdCamera
 from ppd_core.sim.motion import MovingScene

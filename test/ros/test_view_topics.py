@@ -22,7 +22,7 @@ from ppd_ros.calibration import intrinsics_to_info
 from ppd_ros.children import Child, domain_environment, ended_children
 from ppd_ros.conversions import depth_to_image, depth_to_image_mm, points_to_cloud, rgb_to_image
 
-pytest.importorskip("rerun", reason="the viewer needs rerun: pip install 'ppd_ros[view]'")
+pytest.importorskip("rerun", reason="the viewer needs rerun, extra 'view'")
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
-pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
+pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
 
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag1 import Writer as Writer1

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
 
 from ppd_core.bag import making
 from ppd_core.bag.output_names import SUFFIXES

@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
 
 from mcap.reader import make_reader
 from rosbags.rosbag1 import Reader

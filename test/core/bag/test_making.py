@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
 
 from ppd_core.bag import making
 from ppd_core.bag.messages import (

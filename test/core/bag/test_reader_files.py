@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
-pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
+pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
 
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
-pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
+pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
 
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, IndexType

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
 
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag1 import Writer as Writer1

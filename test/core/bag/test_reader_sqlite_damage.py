@@ -8,9 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
 
 from rosbags.rosbag2 import StoragePlugin
 

@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
 
 from ppd_core.bag.recording import BagTopic
 from ppd_core.bag.typestore import (

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
 
 from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
-pytest.importorskip("mcap_ros2.decoder", reason="it is of the extra dev")
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
+pytest.importorskip("mcap_ros2.decoder", reason="mcap-ros2-support reads it back, extra 'dev'")
 
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory

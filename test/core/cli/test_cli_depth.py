@@ -114,7 +114,7 @@ def test_depth_takes_a_calibration_of_the_same_shape(
 def test_depth_of_a_folder_goes_on_after_bad_files(
     ppd_depth: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("av", reason="videos need PyAV: pip install 'ppd_ros[video]'")
+    pytest.importorskip("av", reason="videos need PyAV, extra 'video'")
     write_photo(Path("photos/a.png"))
     write_photo(Path("photos/sub/z.jpg"))
     write_photo(Path("photos/small.png"), 4, 4)

@@ -20,7 +20,7 @@ from ppd_core.image_files import depth_preview
 from ppd_core.types import AlignmentError
 from ppd_core.video import Video
 
-av = pytest.importorskip("av", reason="videos need PyAV: pip install 'ppd_ros[video]'")
+av = pytest.importorskip("av", reason="videos need PyAV, extra 'video'")
 
 WIDTH, HEIGHT = 48, 32
 

@@ -39,7 +39,7 @@ def tiny() -> DepthPipeline:
 @pytest.fixture
 def view(tiny: DepthPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> View:
     """`ppd view WORDS --save shown.rrd`, with the model built once for all tests."""
-    pytest.importorskip("rerun", reason="the viewer needs rerun: pip install 'ppd_ros[view]'")
+    pytest.importorskip("rerun", reason="the viewer needs rerun, extra 'view'")
     monkeypatch.setattr(DepthPipeline, "from_pretrained", lambda *args, **options: tiny)
     monkeypatch.chdir(tmp_path)
     return lambda *words: main(
@@ -336,7 +336,7 @@ def test_a_page_s_port_that_is_taken_is_told_of(
 
 def test_a_viewer_that_cannot_start_says_why(tmp_path: Path) -> None:
     """Rerun's own program, told what it cannot do."""
-    pytest.importorskip("rerun", reason="the viewer needs rerun: pip install 'ppd_ros[view]'")
+    pytest.importorskip("rerun", reason="the viewer needs rerun, extra 'view'")
     viewer = sinks._Viewer(["--bind", "no address"], is_window=False)
     with pytest.raises(ValueError, match=r"the viewer did not start: .*no address"):
         viewer.wait_listening("127.0.0.1", 1)

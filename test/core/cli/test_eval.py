@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 pytest.importorskip("webdataset", reason="shards need webdataset")
 pytest.importorskip("scipy", reason="measures of clouds need scipy")
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 pytest.importorskip("webdataset", reason="shards need webdataset")
 
 from ppd_core.cli import main

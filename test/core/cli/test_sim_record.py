@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
-pytest.importorskip("rosbags", reason="recordings need rosbags: pip install 'ppd_ros[bag]'")
-pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
+pytest.importorskip("rosbags", reason="recordings need rosbags, extra 'bag'")
+pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
 
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader

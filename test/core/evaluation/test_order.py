@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 pytest.importorskip("webdataset", reason="shards need webdataset")
 pytest.importorskip("scipy", reason="measures of clouds need scipy")
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-mujoco = pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+mujoco = pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 
 from ppd_core.geometry.camera import ray_table  # noqa: E402
 from ppd_core.sim.camera import (  # noqa: E402

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 pytest.importorskip("webdataset", reason="shards need webdataset")
 
 from ppd_core.data.shards import iterate_shards, shard_name

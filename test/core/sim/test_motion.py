@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-mujoco = pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+mujoco = pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 
 from ppd_core.sim.motion import MAX_OVERLAP_M, MotionConfig, MovingScene  # noqa: E402
 from ppd_core.sim.scenes import SCENE_KINDS, build_scene, draw_views  # noqa: E402

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
-pytest.importorskip("rosbags", reason="recordings need rosbags: pip install 'ppd_ros[bag]'")
-pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
+pytest.importorskip("rosbags", reason="recordings need rosbags, extra 'bag'")
+pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
 
 from rosbags.highlevel import AnyReader
 

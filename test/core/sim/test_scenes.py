@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-mujoco = pytest.importorskip("mujoco", reason="the simulator needs mujoco")
+mujoco = pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
 
 from ppd_core.sim.scenes import (  # noqa: E402
     HELD_OUT_SEEDS,

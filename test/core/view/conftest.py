@@ -83,7 +83,7 @@ def free_ports():
 @pytest.fixture
 def show(tmp_path):
     """Logs frames to a file; returns what is in it, and the scene."""
-    rr = pytest.importorskip("rerun", reason="the viewer needs rerun: pip install 'ppd_ros[view]'")
+    rr = pytest.importorskip("rerun", reason="the viewer needs rerun, extra 'view'")
     from ppd_core.view.scene import Scene
 
     def run(*frames, max_points=10_000):

@@ -20,9 +20,9 @@ from ppd_core.view import blueprint as at
 from .browser import Browser, find_browser
 from .conftest import STAMP_NS, Shown, free_ports
 
-pytest.importorskip("rerun", reason="the viewer needs rerun: pip install 'ppd_ros[view]'")
-pytest.importorskip("rosbags", reason="recordings need rosbags: pip install 'ppd_ros[bag]'")
-pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
+pytest.importorskip("rerun", reason="the viewer needs rerun, extra 'view'")
+pytest.importorskip("rosbags", reason="recordings need rosbags, extra 'bag'")
+pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 120.0

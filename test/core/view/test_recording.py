@@ -31,8 +31,8 @@ def camera():
 @pytest.fixture
 def record(tmp_path, camera):
     """Writes a recording of three frames; `without` names topics that it does not have."""
-    pytest.importorskip("rosbags", reason="recordings need rosbags: pip install 'ppd_ros[bag]'")
-    pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
+    pytest.importorskip("rosbags", reason="recordings need rosbags, extra 'bag'")
+    pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
     from ppd_core.bag import making
     from ppd_core.bag.writer import BagWriter
 
@@ -102,7 +102,7 @@ def metres(index):
 @pytest.fixture
 def view(tmp_path, monkeypatch):
     """`ppd view WORDS --save`: the exit status and what was shown."""
-    pytest.importorskip("rerun", reason="the viewer needs rerun: pip install 'ppd_ros[view]'")
+    pytest.importorskip("rerun", reason="the viewer needs rerun, extra 'view'")
     path = tmp_path / "shown.rrd"
 
     def run(*words):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-pytest.importorskip("mujoco", reason="the simulator needs mujoco")
-pytest.importorskip("rerun", reason="the viewer needs rerun: pip install 'ppd_ros[view]'")
+pytest.importorskip("mujoco", reason="the simulator needs mujoco, extra 'sim'")
+pytest.importorskip("rerun", reason="the viewer needs rerun, extra 'view'")
 
 
 from .conftest import free_ports

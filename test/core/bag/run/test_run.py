@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip(
-    "rosbags.rosbag2", reason="recordings need rosbags: pip install 'ppd_ros[bag]'"
-)
-pytest.importorskip("mcap", reason="recordings need mcap: pip install 'ppd_ros[bag]'")
+pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
+pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
 
 from ppd_core.bag.reader import BagReader
 from ppd_core.bag.recorded_frame import RecordedFrameSettings
