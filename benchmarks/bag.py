@@ -3,12 +3,13 @@
 1. Overhead: a recording of 640 x 480 RGB-D through nano with all default outputs, everything of
    the recording copied; `overhead` is what the run took over the time of model and alignment.
 2. Memory: a recording of `--gigabytes`, the same scene over and over with stamps that go on,
-   beside a second camera that is not read. `memory_early_mb` is the largest resident memory of the
-   run's process in its first tenth, `memory_late_mb` in the rest.
+   beside a second camera that is not read. `memory_first_mb` is the largest resident memory of the
+   run's process in its first tenth, `memory_last_mb` in its last.
 3. Damage: a stretch in the middle of a recording overwritten with zeros; how many of the images
    before and after it have their depth.
 
-In 1 and 2 each output's stamps are compared with those of the images: `stamps_wrong` must be 0.
+In 1 and 2 each output's stamps are compared with those of the images: `stamps_wrong`, over both,
+must be 0.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from results_table import markdown_table, replace_between_markers
 
 from ppd_core.bag import making
 from ppd_core.bag.messages import stamp_ns
@@ -33,67 +34,85 @@ from ppd_core.bag.run import Plan, Run, Watch
 from ppd_core.bag.settings import RunSettings
 from ppd_core.bag.topics import choose_topics
 from ppd_core.bag.writer import BagWriter
-from ppd_core.bench.report import print_figures, write_report
+from ppd_core.bench.report import command, hardware, print_figures, write_report
 from ppd_core.pipeline import DepthPipeline
-from ppd_core.sim.camera import RgbdCamera
-from ppd_core.sim.depth_sensor import DepthSensorConfig, sense_depth
-from ppd_core.sim.motion import MovingScene
+from ppd_core.sim.camera import RgbdFrame
+from ppd_core.sim.recording import RecordingConfig, simulated_frames
 from ppd_core.threads import set_threads
 
 WIDTH, HEIGHT = 640, 480
-SCENE = 900_000_013
 RENDERED = 30
+"""Frames that are drawn; longer recordings go forth and back through them."""
 BEGIN_NS, PERIOD_NS = 1_700_000_000_000_000_000, 100_000_000
 OTHER_SHAPE = (1080, 1920, 3)
+"""Of the images of the camera that is not read."""
 IMAGE, OUTPUT = "/camera/image_raw", "/ppd/depth/image"
 DAMAGE_BYTES = 4096
+ROWS = {
+    "overhead": "share on top of model and alignment, everything copied",
+    "frame_ms": "ms a frame in that run",
+    "memory_overhead": "share on top of them in the long run, nothing copied",
+    "memory_gigabytes": "GB of the long run",
+    "memory_first_mb": "resident memory, MB: largest of the run's first tenth",
+    "memory_largest_mb": "largest of all",
+    "memory_last_mb": "largest of the last tenth",
+    "stamps_wrong": "stamps of outputs that are not their image's",
+    "damage_images": "images of the damaged recording",
+    "damage_images_done": "of them with depth",
+    "damage_exit_status": "exit status for it",
+}
+
+Scene = Sequence[tuple[RgbdFrame, np.ndarray]]
+"""Frames, and what a sensor makes of their depth."""
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=150, help="of the overhead (150)")
     parser.add_argument("--gigabytes", type=float, default=20.0, help="of the memory's (20)")
     parser.add_argument("--folder", type=Path, help="where there is room for three times that")
     parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    parser.add_argument("--markdown", type=Path, help="page whose table is filled in")
+    args = parser.parse_args(argv)
     set_threads()
-    scene = _rendered()
+    config = RecordingConfig(
+        width=WIDTH, height=HEIGHT, seconds=RENDERED / RecordingConfig.rate_hz
+    )
+    scene = list(simulated_frames(config))
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         figures = _overhead(folder, scene, args.frames)
         figures |= _damage(folder, scene)
         if args.gigabytes > 0:
-            figures |= _memory(folder, scene, args.gigabytes)
+            long_run = _memory(folder, scene, args.gigabytes)
+            figures["stamps_wrong"] += long_run.pop("stamps_wrong")
+            figures |= long_run
     print_figures(figures)
     if args.json:
         write_report(args.json, figures)
+    if args.markdown:
+        replace_between_markers(args.markdown, "recordings", _table(figures))
 
 
-def _rendered() -> list[tuple[Any, np.ndarray, np.ndarray]]:
-    """Camera, image and faulty depth of some frames of a moving scene."""
-    moving, camera = MovingScene(SCENE, "table"), RgbdCamera(WIDTH, HEIGHT)
-    frames = []
-    for index in range(RENDERED):
-        frame = camera.render(moving.scene, moving.move_to(index / 10))
-        rng = np.random.default_rng(index)
-        depth = sense_depth(frame.depth, frame.image, frame.intrinsics, DepthSensorConfig(), rng)
-        frames.append((frame.intrinsics, frame.image, depth))
-    camera.close()
-    return frames
+def _table(figures: Mapping[str, float]) -> str:
+    rows = [[title, f"{figures[name]:.4g}"] for name, title in ROWS.items() if name in figures]
+    return f"`{command()}`\non {hardware()}:\n\n{markdown_table(['', 'measured'], rows)}"
 
 
-def _record(folder: Path, scene: list[Any], count: int, other: np.ndarray | None = None) -> Path:
+def _record(folder: Path, scene: Scene, count: int, other: np.ndarray | None = None) -> Path:
     """A recording of so many frames, forth and back through the scene."""
     order = [*range(RENDERED), *range(RENDERED - 2, 0, -1)]
     with BagWriter(folder) as writer:
         for index in range(count):
-            intrinsics, image, depth = scene[order[index % len(order)]]
+            frame, sensed = scene[order[index % len(order)]]
             stamp_ns = BEGIN_NS + index * PERIOD_NS
             header, log_ns = making.make_header(stamp_ns, "camera"), stamp_ns + 1_000_000
-            writer.write("/camera/camera_info", log_ns, making.info_message(intrinsics, header))
-            writer.write(IMAGE, log_ns, making.rgb_message(image, header))
-            sensor = making.depth_mm_message(depth, header)
+            writer.write(
+                "/camera/camera_info", log_ns, making.info_message(frame.intrinsics, header)
+            )
+            writer.write(IMAGE, log_ns, making.rgb_message(frame.image, header))
+            sensor = making.depth_mm_message(sensed, header)
             writer.write("/camera/depth_in", log_ns + 10_000_000, sensor)
             if other is not None:
                 writer.write("/other/image_raw", log_ns, making.rgb_message(other, header))
@@ -129,21 +148,21 @@ def _wrong_stamps(source: Path, out: Path) -> int:
     return sum(one != other for one, other in pairs)
 
 
-def _overhead(folder: Path, scene: list[Any], count: int) -> dict[str, float]:
+def _overhead(folder: Path, scene: Scene, count: int) -> dict[str, float]:
     source = _record(folder / "in", scene, count)
     run = _run(source, folder / "out", is_copying=True)
     figures = {
         "overhead": run.progress.overhead,
         "frame_ms": 1e3 * run.progress.total_s / count,
         "model_ms": 1e3 * run.progress.model_s / count,
-        "overhead_stamps_wrong": _wrong_stamps(source, folder / "out"),
+        "stamps_wrong": _wrong_stamps(source, folder / "out"),
     }
     shutil.rmtree(source)
     shutil.rmtree(folder / "out")
     return figures
 
 
-def _damage(folder: Path, scene: list[Any]) -> dict[str, float]:
+def _damage(folder: Path, scene: Scene) -> dict[str, float]:
     """By the command, for its exit status is a part of it."""
     source = _record(folder / "damaged", scene, RENDERED)
     (path,) = source.glob("*.mcap")
@@ -188,7 +207,7 @@ class _Sampled:
             self.samples.append(int(resident.split()[1]) / 1024)
 
 
-def _memory(folder: Path, scene: list[Any], gigabytes: float) -> dict[str, float]:
+def _memory(folder: Path, scene: Scene, gigabytes: float) -> dict[str, float]:
     other = np.random.default_rng(0).integers(0, 256, OTHER_SHAPE, np.uint8)
     frame_bytes = WIDTH * HEIGHT * 5 + other.nbytes
     count = max(RENDERED, round(gigabytes * 1e9 / frame_bytes))
@@ -202,10 +221,11 @@ def _memory(folder: Path, scene: list[Any], gigabytes: float) -> dict[str, float
     return {
         "memory_gigabytes": size / 1e9,
         "memory_frames": count,
-        "memory_early_mb": max(memory.samples[:tenth]),
-        "memory_late_mb": max(memory.samples[tenth:]),
+        "memory_first_mb": max(memory.samples[:tenth]),
+        "memory_largest_mb": max(memory.samples),
+        "memory_last_mb": max(memory.samples[-tenth:]),
         "memory_overhead": run.progress.overhead,
-        "memory_stamps_wrong": _wrong_stamps(source, folder / "out"),
+        "stamps_wrong": _wrong_stamps(source, folder / "out"),
     }
 
 

@@ -23,15 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from ppd_core.bench.report import print_figures, write_report
-from ppd_core.sim.camera import RgbdCamera
-from ppd_core.sim.depth_sensor import DepthSensorConfig, sense_depth
-from ppd_core.sim.motion import MovingScene
+from ppd_core.sim.recording import RecordingConfig, simulated_frames
 from ppd_core.view.frame import ShownAlignment, ViewFrame
 from ppd_core.view.scene import Scene
 from ppd_core.view.sinks import Sinks, SinkSettings
 
 WIDTH, HEIGHT = 640, 480
-SCENE = 900_000_013
 BEGIN_NS, PERIOD_NS = 1_700_000_000_000_000_000, 100_000_000
 MAX_POINTS = 100_000
 KEPT = "100MiB"
@@ -55,26 +52,22 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _frames(count: int) -> list[ViewFrame]:
-    moving, frames = MovingScene(SCENE, "table"), []
-    with RgbdCamera(WIDTH, HEIGHT) as camera:
-        for index in range(count):
-            seen = camera.render(moving.scene, moving.move_to(index / 10))
-            rng = np.random.default_rng(index)
-            sensor = sense_depth(seen.depth, seen.image, seen.intrinsics, DepthSensorConfig(), rng)
-            frames.append(
-                ViewFrame(
-                    index,
-                    BEGIN_NS + index * PERIOD_NS,
-                    seen.image,
-                    seen.depth,
-                    sensor_depth=sensor,
-                    intrinsics=seen.intrinsics,
-                    world_from_camera=seen.camera_to_world,
-                    alignment=ShownAlignment("fitted", "depth", 1.5, 0.25, 0.9, 0.02),
-                    latencies_ms={"sample": 12.5},
-                )
-            )
-    return frames
+    seconds = count / RecordingConfig.rate_hz
+    config = RecordingConfig(width=WIDTH, height=HEIGHT, seconds=seconds)
+    return [
+        ViewFrame(
+            index,
+            BEGIN_NS + index * PERIOD_NS,
+            seen.image,
+            seen.depth,
+            sensor_depth=sensed,
+            intrinsics=seen.intrinsics,
+            world_from_camera=seen.camera_to_world,
+            alignment=ShownAlignment("fitted", "depth", 1.5, 0.25, 0.9, 0.02),
+            latencies_ms={"sample": 12.5},
+        )
+        for index, (seen, sensed) in enumerate(simulated_frames(config))
+    ]
 
 
 def _cost(frames: Sequence[ViewFrame], prefix: str) -> dict[str, float]:

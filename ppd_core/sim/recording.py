@@ -98,15 +98,20 @@ def record(
         RenderingUnavailableError: this machine cannot draw.
         OSError: the writer cannot write.
     """
-    for number, (frame, sensed) in enumerate(_frames(config)):
+    for number, (frame, sensed) in enumerate(simulated_frames(config)):
         stamp_ns = START_NS + round(number * 1e9 / config.rate_hz)
         for topic, message in _messages(frame, sensed, stamp_ns, config.is_raw):
             writer.write(topic, stamp_ns, message)
         on_frame()
 
 
-def _frames(config: RecordingConfig) -> Iterator[tuple[RgbdFrame, np.ndarray]]:
-    """Each frame and what the sensor makes of its depth."""
+def simulated_frames(config: RecordingConfig) -> Iterator[tuple[RgbdFrame, np.ndarray]]:
+    """Each frame, and what the sensor makes of its depth: (H, W) float32, metres, NaN = hole.
+
+    Raises:
+        ValueError: the kind of scene is not known.
+        RenderingUnavailableError: this machine cannot draw.
+    """
     from ppd_core.sim.camera import RgbdCamera
     from ppd_core.sim.depth_sensor import DepthSensorConfig, sense_depth
     from ppd_core.sim.motion import MovingScene
