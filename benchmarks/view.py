@@ -13,7 +13,6 @@ Linux alone tells of memory.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -103,16 +102,15 @@ def _flood(count: int) -> dict[str, float]:
         for index in range(1, count):
             scene.log(ViewFrame(index, depth=depth))
         sinks.flush()
-        (viewer,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
         return {
             "flood_megabytes": count * depth.nbytes / 1e6,
-            "flood_viewer_megabytes": _memory_mb(viewer, "VmRSS"),
+            "flood_viewer_megabytes": _memory_mb(sinks.viewer_pid, "VmRSS"),
             "flood_own_before_megabytes": before_mb,
             "flood_own_megabytes": _memory_mb("self", "VmHWM"),
         }
 
 
-def _memory_mb(process: str, key: str) -> float:
+def _memory_mb(process: int | str | None, key: str) -> float:
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024 / 1e6
 

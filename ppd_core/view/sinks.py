@@ -109,6 +109,7 @@ class Sinks:
     Attributes:
         recording: what is logged to it is shown.
         url: of the page in the browser, or None.
+        viewer_pid: of the viewer's process, or None.
 
     Raises:
         ViewerMissingError: Rerun is not installed.
@@ -126,6 +127,7 @@ class Sinks:
         self._settings = settings
         self._viewer: _Viewer | None = None
         self.url: str | None = None
+        self.viewer_pid: int | None = None
         sinks: list[rr.GrpcSink | rr.FileSink] = []
         if settings.save is not None:
             sinks.append(_file_sink(settings.save))
@@ -133,6 +135,7 @@ class Sinks:
             host = _own(settings.host)
             ports = (settings.port, settings.port + 1) if settings.is_web else (0, _free_port())
             self._viewer = _Viewer(_words(settings, *ports), is_window=not settings.is_web)
+            self.viewer_pid = self._viewer.pid
             try:
                 self._viewer.wait_listening(host, ports[1])
             except BaseException:  # Ctrl-C, too: it would be served by nobody's command.
@@ -193,6 +196,7 @@ class _Viewer:
             # Ctrl-C is for us: the window stays, and the page goes when the last frame is there.
             start_new_session=True,
         )
+        self.pid = self._process.pid
 
     @property
     def has_ended(self) -> bool:
