@@ -15,6 +15,7 @@ from ppd_ros.outputs import ALIGNMENT_TOPIC, OUTPUTS
 from ppd_ros.parameters import SPECS
 
 PACKAGE = Path(__file__).parents[2] / "ppd_ros"
+START_S = 60.0
 SERVICES = {"~/estimate_once", "~/reset_alignment"}
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -82,7 +83,7 @@ def test_the_reader_reads_a_frame(world, domain_id, search_path, tmp_path):
             camera.send()
             return reader.poll() is not None
 
-        world.spin_until(has_ended, "it reads a frame")
+        world.spin_until(has_ended, "it reads a frame", timeout_s=START_S)
         said = reader.communicate()[0]
     finally:
         reader.kill()
