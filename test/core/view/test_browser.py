@@ -26,6 +26,7 @@ pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 120.0
+pytestmark = pytest.mark.timeout(400)
 WIDTH, HEIGHT = 64, 48
 NEAR_M, MIDDLE_M, FAR_M = 1.0, 2.0, 3.0
 IMAGE_COLOR = (230, 40, 200)
