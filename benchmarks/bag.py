@@ -201,10 +201,12 @@ class _Sampled:
         self._thread.join()
 
     def _sample(self) -> None:
-        while not self._is_over.wait(0.25):
+        is_over = False
+        while not is_over:  # At least once: a run may be over before it has waited.
             lines = Path("/proc/self/status").read_text().splitlines()
             resident = next(line for line in lines if line.startswith("VmRSS"))
             self.samples.append(int(resident.split()[1]) / 1024)
+            is_over = self._is_over.wait(0.25)
 
 
 def _memory(folder: Path, scene: Scene, gigabytes: float) -> dict[str, float]:
