@@ -52,7 +52,10 @@ def frames_of(args: argparse.Namespace, say: Say, report: Say) -> Frames:
         raise ValueError(f"{first} must be the only source, got {' '.join(args.sources)}")
     if is_named:
         if first not in source_names():
-            raise ValueError("live topics need ROS 2 and the package ppd_ros: docs/install.md")
+            raise ValueError(
+                "live topics need ROS 2 and the package ppd_ros: docs/install.md; where colcon "
+                "built it: ros2 run ppd_ros view"
+            )
         return find_source(first)(args.ros_args, args.world_frame)
     if first.startswith(CAMERA_PREFIX):
         return _camera(args, first.removeprefix(CAMERA_PREFIX), say)
