@@ -8,6 +8,7 @@ what frames still wait for.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
@@ -32,7 +33,9 @@ from ppd_core.bag.writer import BagWriter
 from ppd_core.pipeline import DepthPipeline
 
 WRITE_BUDGET = 256 * 2**20
-"""Bytes of messages that may wait for the disk."""
+"""Bytes of messages that may wait for the disk, and of copies that may wait for their frames."""
+
+_FOR_EVER_NS = 2**63
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +120,10 @@ class Run:
         self._estimator = Estimator(self.pipeline, settings, self.watch.say)
         self._health = RunHealth(settings, self.pipeline)
         self._copied = 0
+        # Copies read ahead of the frames wait for these: players read part after part, so
+        # none may hold what is later than the next one's. Touched by `behind`'s thread alone.
+        self._held: deque[BagMessage] = deque()
+        self._held_bytes = 0
         self._begin_s = time.perf_counter()
         self._saved_s = self._begin_s
         self._earlier_s = 0.0
@@ -182,13 +189,13 @@ class Run:
                     if self.watch.is_stopped():
                         break
                     if time.perf_counter() - self._saved_s > plan.settings.checkpoint_s:
-                        self._save(writer.checkpoint, behind)
+                        self._save(writer, behind)
                 else:
                     self.is_complete = True
             except StoppedError:
                 pass  # Where no image came for long.
             self.gaps = list(dict.fromkeys(gap.describe() for gap in plan.reader.gaps))
-            self._save(writer.close if self.is_complete else writer.checkpoint, behind)
+            self._save(writer, behind)
             behind.finish()
 
     def _frames(self, reader: Copier) -> Iterator[Decoded]:
@@ -219,6 +226,7 @@ class Run:
             messages = self._health.after(one, result)
             if result is None:
                 self.watch.say(f"image {one.frame.index} cannot be read: {one.problem}")
+                behind.do(partial(self._write_copies, writer, one.frame.log_ns))
             else:
                 output = frame_output(one, result, settings)
                 behind.do(partial(self._write, writer, output), output.size_bytes)
@@ -228,18 +236,33 @@ class Run:
         self.watch.advance(len(group))
 
     def _write(self, writer: BagWriter, output: FrameOutput) -> None:
+        self._write_copies(writer, output.log_ns)
         for topic, message in messages_of(output, self.plan.settings):
             writer.write(topic, output.log_ns, message)
 
     def _copy(self, writer: BagWriter, behind: Behind, message: BagMessage) -> None:
-        behind.do(partial(self._write_copy, writer, message), len(message.data))
+        behind.do(partial(self._hold_copy, writer, message), len(message.data))
 
-    def _write_copy(self, writer: BagWriter, message: BagMessage) -> None:
+    def _hold_copy(self, writer: BagWriter, message: BagMessage) -> None:
+        self._held.append(message)
+        self._held_bytes += len(message.data)
+        while self._held_bytes > WRITE_BUDGET:
+            self._write_copy(writer)
+
+    def _write_copies(self, writer: BagWriter, until_ns: int) -> None:
+        """Write what was recorded until then, in the order of the recording."""
+        while self._held and self._held[0].log_ns <= until_ns:
+            self._write_copy(writer)
+
+    def _write_copy(self, writer: BagWriter) -> None:
+        message = self._held.popleft()
+        self._held_bytes -= len(message.data)
         writer.copy(self.plan.reader.topics[message.topic], message)
         self._copied += 1
 
-    def _save(self, commit: Callable[[dict[str, Any]], None], behind: Behind) -> None:
-        """Have all that was given to be written until now made safe."""
+    def _save(self, writer: BagWriter, behind: Behind) -> None:
+        """Have all that belongs to the frames until now made safe; at the end, the rest, too."""
+        commit = writer.close if self.is_complete else writer.checkpoint
         self._saved_s = time.perf_counter()
         self.progress.total_s = self._earlier_s + self._saved_s - self._begin_s
         state = {
@@ -249,6 +272,7 @@ class Run:
         }
         if self.is_complete:
             state |= {"pairing": asdict(self.pairing), "gaps": self.gaps}
+            behind.do(partial(self._write_copies, writer, _FOR_EVER_NS))
         # The count is that of the moment when the job's turn comes.
         behind.do(lambda: commit({**state, "copied": self._copied}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,23 @@ def test_so_does_one_that_was_killed_between_two_checkpoints(
     second = run_bag(recording, folder)
     assert second.progress.frames == FRAMES
     assert frames_of(tools.read_all(folder)) == frames_of(tools.read_all(whole))
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_no_part_begins_before_the_end_of_the_one_before_it(
+    storage: str, recording: Path, run_bag: Any, settings: Any, tmp_path: Path
+) -> None:
+    """Players read part after part."""
+    often = replace(settings, checkpoint_s=1e-6)
+    run_bag(recording, tmp_path / "out", settings=often, storage=storage)
+    with BagReader(tmp_path / "out") as whole:
+        parts = list(whole.files)
+    times = []
+    for part in parts:
+        with BagReader(part) as reader:
+            times.append([message.log_ns for message in reader.messages()])
+    assert len(times) > FRAMES / 2
+    assert all(before[-1] <= after[0] for before, after in pairwise(times))
 
 
 def test_a_tied_scale_goes_on_over_a_stop(
