@@ -7,6 +7,7 @@ what frames still wait for.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -34,8 +35,6 @@ from ppd_core.pipeline import DepthPipeline
 
 WRITE_BUDGET = 256 * 2**20
 """Bytes of messages that may wait for the disk, and of copies that may wait for their frames."""
-
-_FOR_EVER_NS = 2**63
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +248,7 @@ class Run:
         while self._held_bytes > WRITE_BUDGET:
             self._write_copy(writer)
 
-    def _write_copies(self, writer: BagWriter, until_ns: int) -> None:
+    def _write_copies(self, writer: BagWriter, until_ns: float) -> None:
         """Write what was recorded until then, in the order of the recording."""
         while self._held and self._held[0].log_ns <= until_ns:
             self._write_copy(writer)
@@ -272,7 +271,7 @@ class Run:
         }
         if self.is_complete:
             state |= {"pairing": asdict(self.pairing), "gaps": self.gaps}
-            behind.do(partial(self._write_copies, writer, _FOR_EVER_NS))
+            behind.do(partial(self._write_copies, writer, math.inf))
         # The count is that of the moment when the job's turn comes.
         behind.do(lambda: commit({**state, "copied": self._copied}))
 
