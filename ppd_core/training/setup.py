@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ppd_core import weights
+from ppd_core.alignment.hypotheses import FEATURES, NAMES
 from ppd_core.config import PipelineConfig, config_to_json
 from ppd_core.models.semantics import build_encoder
 from ppd_core.models.sp_dit import SpDit
+from ppd_core.models.surface_net import SurfaceNet, SurfaceNetConfig
 from ppd_core.training.config import TrainConfig
 from ppd_core.training.init import init_sp_dit
 from ppd_core.training.objectives import (
@@ -22,10 +24,15 @@ from ppd_core.training.objectives import (
     PredictField,
     RegressionObjective,
 )
+from ppd_core.training.surfaces import SurfaceObjective
 
-EXPORT_NAMES = {"flow": "pipeline.safetensors", "regression": "prompt.safetensors"}
+EXPORT_NAMES = {
+    "flow": "pipeline.safetensors",
+    "regression": "prompt.safetensors",
+    "surfaces": "surfaces.safetensors",
+}
 """Objective -> the file that a run exports."""
-TRAINED_PREFIX = {"flow": "dit.", "regression": "semantics."}
+TRAINED_PREFIX = {"flow": "dit.", "regression": "semantics.", "surfaces": "surfaces."}
 """Objective -> what the trained network's keys begin with in that file."""
 FINE_INPUT_PREFIX = "fine_embedder."
 
@@ -46,7 +53,7 @@ class TrainingModels:
     trained: nn.Module
     net: nn.Module
     prompt: nn.Module | None
-    objective: Objective
+    objective: Objective | SurfaceObjective
 
 
 def build_training_models(config: TrainConfig) -> TrainingModels:
@@ -63,6 +70,9 @@ def build_training_models(config: TrainConfig) -> TrainingModels:
         torch.default_generator.manual_seed(config.seed)
         if config.objective == "regression":
             models = _regression(pipeline_config, loss)
+        elif config.objective == "surfaces":
+            net = SurfaceNet(SurfaceNetConfig(FEATURES, len(NAMES)))
+            models = TrainingModels(pipeline_config, net, net, None, SurfaceObjective())
         else:
             models = _flow(config, pipeline_config, loss)
     if config.init_checkpoint is not None:
