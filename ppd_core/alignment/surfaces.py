@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from ppd_core import weights
+from ppd_core.alignment.hypotheses import FEATURES, NAMES, surface_hypotheses
+from ppd_core.models.surface_net import SurfaceNet, SurfaceNetConfig
+from ppd_core.transfer import to_device
+from ppd_core.types import AlignedDepth
 
 SAME_LOG = 0.03
 """Hypotheses that differ by less in log depth are one surface: their probabilities add up."""
@@ -63,3 +71,52 @@ def choose_surfaces(
     return ChosenSurfaces(
         torch.where(is_any, depth, torch.nan), torch.where(is_any, confidence.clamp(0, 1), 0)
     )
+
+
+class SurfaceChooser:
+    """Settles the surfaces of aligned frames by the packaged network, loaded at first use.
+
+    Args:
+        net: another network of the same inputs, e.g. one in training.
+    """
+
+    def __init__(self, net: SurfaceNet | None = None) -> None:
+        self._net = net
+
+    @torch.no_grad()
+    def __call__(self, image: np.ndarray, aligned: AlignedDepth) -> AlignedDepth:
+        """The same frame with each pixel on one surface, and how sure that is.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            aligned: of that image. Without a sensor's depth there is nothing to choose from, and
+                it comes back as it is.
+        """
+        if aligned.sensor_depth is None:
+            return aligned
+        sensor = aligned.sensor_depth
+        pixels = to_device(image, sensor.device).permute(2, 0, 1).float() / 255
+        found = surface_hypotheses(pixels, sensor, (aligned.global_depth, aligned.metric_depth))
+        logits, correction = self._on(sensor.device)(found.features[None])
+        chosen = choose_surfaces(found.log_depth, found.is_known, logits[0], correction[0])
+        return replace(aligned, metric_depth=chosen.depth, confidence=chosen.confidence)
+
+    def _on(self, device: torch.device) -> SurfaceNet:
+        if self._net is None:
+            self._net = load_surface_net()
+        # Frames of one pipeline are on one device: this moves it once.
+        return self._net.to(device)
+
+
+def load_surface_net() -> SurfaceNet:
+    """The network in the package, in float32.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    with torch.device("meta"):
+        net = SurfaceNet(SurfaceNetConfig(FEATURES, len(NAMES)))
+    with as_file(files("ppd_core") / "assets" / "surfaces.safetensors") as path:
+        tensors, _ = weights.read_checkpoint(path, dtype=torch.float32)
+    weights.load_strict(net, tensors, strip_prefix="surfaces.")
+    return net.eval().requires_grad_(False)

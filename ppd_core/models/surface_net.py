@@ -49,10 +49,8 @@ class SurfaceNet(nn.Module):
         self.config = config
         w = config.widths
         self.stem = nn.Conv2d(4 * config.features, w[0], 1)
-        self.down = nn.ModuleList(
-            nn.Sequential(*([nn.AvgPool2d(2)] if level else []), _conv(before, width), _Residual(width))
-            for level, (before, width) in enumerate(zip((w[0], *w[:-1]), w, strict=True))
-        )  # fmt: skip
+        self.down = nn.ModuleList([_level(w[0], w[0], is_halved=False)])
+        self.down.extend(_level(w[level - 1], w[level], is_halved=True) for level in (1, 2, 3))
         self.up = nn.ModuleList(
             nn.Sequential(_conv(w[level] + w[level + 1], w[level]), _Residual(w[level]))
             for level in (2, 1, 0)
@@ -89,6 +87,11 @@ class SurfaceNet(nn.Module):
         answer = self.head(x)[..., :height, :width]
         logits, correction = answer[:, :-1], answer[:, -1:]
         return logits, MAX_CORRECTION_LOG * torch.tanh(correction)
+
+
+def _level(before: int, width: int, *, is_halved: bool) -> nn.Sequential:
+    halve = [nn.AvgPool2d(2)] if is_halved else []
+    return nn.Sequential(*halve, _conv(before, width), _Residual(width))
 
 
 def _conv(before: int, width: int) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""Depth sensors of several kinds, drawn at random: so that what is trained on them fits none alone.
+"""Depth sensors of several kinds, drawn at random, so that what they train fits none alone.
 
 * Active stereo and structured light: `depth_sensor`, with its strengths drawn over the ranges that
   its sources measured.
@@ -133,9 +133,10 @@ def _lidar(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = depth.shape
     count = float(np.exp(rng.uniform(np.log(500), np.log(5000))))
     lines = int(rng.integers(8, 65))
-    rows = np.clip(np.linspace(0, height - 1, lines) + rng.uniform(-2, 2), 0, height - 1)
-    cols = np.linspace(0, width - 1, max(8, int(count / lines)))
-    rows, cols = (axis.astype(np.intp).ravel() for axis in np.meshgrid(rows, cols, indexing="ij"))
+    down = np.clip(np.linspace(0, height - 1, lines) + rng.uniform(-2, 2), 0, height - 1)
+    across = np.linspace(0, width - 1, max(8, int(count / lines)))
+    grid = np.meshgrid(down.astype(np.intp), across.astype(np.intp), indexing="ij")
+    rows, cols = (axis.ravel() for axis in grid)
     cols = np.clip(cols + rng.integers(-1, 2, cols.shape), 0, width - 1)
     kept = rng.random(rows.shape) > 0.05
     rows, cols = rows[kept], cols[kept]

@@ -27,6 +27,7 @@ from ppd_core.training.checkpoints import (
     write_checkpoint,
 )
 from ppd_core.training.config import TrainConfig
+from ppd_core.training.objectives import Losses
 from ppd_core.training.optimizer import (
     averaged_copy,
     build_optimizer,
@@ -34,7 +35,6 @@ from ppd_core.training.optimizer import (
     set_learning_rate,
     update_average,
 )
-from ppd_core.training.objectives import Losses
 from ppd_core.training.setup import EXPORT_NAMES, build_training_models, export
 from ppd_core.training.surfaces import SurfaceObjective
 

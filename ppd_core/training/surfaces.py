@@ -302,9 +302,8 @@ class SurfaceValidator:
         device = next(net.parameters()).device
         for sample, depth, sensed in self._samples:
             logits, correction = net(sample["features"].float()[None].to(device))
-            chosen = choose_surfaces(
-                sample["log_depth"], sample["is_known"], logits[0].float().cpu(), correction[0].float().cpu()
-            )  # fmt: skip
+            answer = logits[0].float().cpu(), correction[0].float().cpu()
+            chosen = choose_surfaces(sample["log_depth"], sample["is_known"], *answer)
             is_true = (depth > 0) & torch.isfinite(depth)
             counts = is_true & torch.isfinite(chosen.depth)
             error = ((chosen.depth - depth).abs() / depth)[counts]
