@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rclpy.node import Node
-from rclpy.time import Time
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from torch import Tensor
@@ -30,6 +29,7 @@ from ppd_core.types import Alignment, AlignmentError
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.camera_topics import LIDAR, CameraTopics
 from ppd_ros.pairing import PairingBuffer
+from ppd_ros.stamps import stamp_ns, stamp_problem
 from ppd_ros.topics import Input
 from ppd_ros.transforms import Transforms
 from ppd_ros.views import View
@@ -59,7 +59,7 @@ class Frame:
     @property
     def stamp_ns(self) -> int:
         """When the image was taken."""
-        return Time.from_msg(self.header.stamp).nanoseconds
+        return stamp_ns(self.header.stamp)
 
 
 class Source(Protocol):
@@ -115,11 +115,15 @@ class SensorTopic:
         node: subscribes.
         message_type: has a header.
         topic: may be remapped.
+        leave_out: told why a message was left out.
     """
 
-    def __init__(self, node: Node, message_type: type, topic: str) -> None:
+    def __init__(
+        self, node: Node, message_type: type, topic: str, leave_out: Callable[[str], None]
+    ) -> None:
         self.name = node.resolve_topic_name(topic)
         self._node = node
+        self._leave_out = leave_out
         self.messages: PairingBuffer[Any] = PairingBuffer()
         self._input = Input(node, message_type, topic, self._on_message, depth=SENSOR_QUEUE)
 
@@ -146,7 +150,10 @@ class SensorTopic:
         self._input.close()
 
     def _on_message(self, message: Any) -> None:
-        self.messages.put(Time.from_msg(message.header.stamp).nanoseconds, message)
+        if problem := stamp_problem(message.header.stamp):
+            self._leave_out(f"left out a message of {self.name}: {problem}")
+            return
+        self.messages.put(stamp_ns(message.header.stamp), message)
 
 
 class DepthSource:
@@ -154,9 +161,11 @@ class DepthSource:
 
     needs_camera = False
 
-    def __init__(self, node: Node, topic: str, warn: Warn) -> None:
+    def __init__(
+        self, node: Node, topic: str, warn: Warn, leave_out: Callable[[str], None]
+    ) -> None:
         self._warn = warn
-        self._topic = SensorTopic(node, Image, topic)
+        self._topic = SensorTopic(node, Image, topic, leave_out)
         self.expect = self._topic.messages.expect
         self.close = self._topic.close
 
@@ -189,8 +198,8 @@ class LidarSource:
 
     needs_camera = True
 
-    def __init__(self, node: Node) -> None:
-        self._topic = SensorTopic(node, PointCloud2, LIDAR)
+    def __init__(self, node: Node, leave_out: Callable[[str], None]) -> None:
+        self._topic = SensorTopic(node, PointCloud2, LIDAR, leave_out)
         self._transforms = Transforms(node)
         self.expect = self._topic.messages.expect
 
@@ -223,8 +232,22 @@ class LidarSource:
         self._transforms.close()
 
 
-def open_source(node: Node, name: str, topics: CameraTopics, warn: Warn) -> Source | None:
-    """Start listening to what `alignment.source` names for a camera; None for "none"."""
+def open_source(
+    node: Node,
+    name: str,
+    topics: CameraTopics,
+    warn: Warn,
+    leave_out: Callable[[str], None],
+) -> Source | None:
+    """Start listening to what `alignment.source` names for a camera; None for "none".
+
+    Args:
+        node: subscribes and logs.
+        name: of the source.
+        topics: of the camera.
+        warn: says what is odd about a message.
+        leave_out: told why a sensor's message was left out.
+    """
     if name == "none":
         return None
     if name == "constant":
@@ -232,7 +255,9 @@ def open_source(node: Node, name: str, topics: CameraTopics, warn: Warn) -> Sour
     if name == "moge2":
         return OwnSource()
     try:
-        return DepthSource(node, topics.depth_in, warn) if name == "depth" else LidarSource(node)
+        if name == "lidar":
+            return LidarSource(node, leave_out)
+        return DepthSource(node, topics.depth_in, warn, leave_out)
     except (RuntimeError, ValueError) as error:  # A value in qos_overrides that is none.
         return GivenSource(AlignmentError("unpaired", f"cannot subscribe: {error}"))
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import torch
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
@@ -24,6 +24,7 @@ from ppd_ros import parameters
 from ppd_ros.anchors import check_model
 from ppd_ros.batches import BatchProcessor, Job, Pipeline, check_effort
 from ppd_ros.camera import Camera, check_topics
+from ppd_ros.guarded_node import GuardedNode
 from ppd_ros.health import HealthReporter
 from ppd_ros.metres import MakeAligner
 from ppd_ros.model_loading import load_pipeline, process_age_s, ready_pipeline, told
@@ -37,7 +38,7 @@ CLOSE_S = 1.0
 """How long the end of the process waits for the frame in hand."""
 
 
-class DepthNode(LifecycleNode):
+class DepthNode(GuardedNode):
     """Images in; depth images, their calibration and point clouds out.
 
     Subscribes `image`, `camera_info` and, by `alignment.source`, `depth_in` or `lidar_in`, of each
@@ -308,6 +309,8 @@ class DepthNode(LifecycleNode):
             problem=self._problem,
             is_trained=getattr(self._pipeline, "is_trained", True),
             model=model,
+            num_callback_errors=self.num_callback_errors,
+            callback_error=self.callback_error,
         )
         return [camera.health(state, self._settings.alignment) for camera in self.cameras]
 

@@ -17,6 +17,7 @@ from ppd_core.geometry.rectify import Rectification, rectification
 from ppd_core.throttle import Throttle
 from ppd_core.types import Intrinsics
 from ppd_ros.camera_topics import CameraTopics
+from ppd_ros.stamps import stamp_ns
 
 CAMERA_INFO_GRACE_S = 1.0
 """How long a missing CameraInfo goes without a warning."""
@@ -101,10 +102,10 @@ class Calibrations:
 
     def _nearest(self, header: Header) -> CameraInfo | None:
         """The calibration with the image's own stamp, else the one nearest to it in time."""
-        stamp_ns = Time.from_msg(header.stamp).nanoseconds
+        image_ns = stamp_ns(header.stamp)
 
         def distance_ns(info: CameraInfo) -> int:
-            return abs(Time.from_msg(info.header.stamp).nanoseconds - stamp_ns)
+            return abs(stamp_ns(info.header.stamp) - image_ns)
 
         # A copy: the executor's thread may add one meanwhile.
         info = min(list(self.infos), key=distance_ns, default=None)

@@ -75,6 +75,10 @@ def test_values_of_the_frames(statistics):
         ({}, {"stale": 3, "bad": 1}, WARN, "frames dropped: 3 stale, 1 bad"),
         ({}, {"unaligned": 2}, WARN, "frames dropped: 2 unaligned"),
         ({}, {"failed": 1, "stale": 3}, ERROR, "the model failed on 1 frames"),
+        (
+            {"num_callback_errors": 2, "callback_error": "x raised"},
+            *({}, ERROR, "2 callbacks failed: x raised"),
+        ),
         ({"is_silent": True}, {}, WARN, "no image comes"),
         ({"is_trained": False}, {}, WARN, "UNTRAINED"),
         ({"lifecycle": "inactive"}, {}, STALE, "not working: inactive"),
@@ -106,6 +110,7 @@ def test_values_of_the_alignment(statistics, clock):
         "source": "depth",
         "state": "held",
         "on_failure": "nan",
+        "sensor messages bad": "0",
         "age of last good (s)": "0.25",
         "scale": "2",
         "shift": "0.5",

@@ -287,6 +287,18 @@ def test_a_bad_sensor_is_named_and_counted_and_nothing_metric_goes_out(
     assert made.depth == made.points == []
 
 
+@pytest.mark.parametrize("source", ["depth", "lidar"])
+def test_a_sensor_message_whose_stamp_is_no_time_is_left_out_and_counted(rig, capfd, source):
+    make = {"depth": in_mm(TRUTH), "lidar": cloud(cloud_points())}[source]
+    made = rig(source)
+    stampless = Header(stamp=Time(sec=-1), frame_id=made.camera.frame_id)
+    made.sensor_out[source].publish(make(stampless))
+    made.world.spin_until(lambda: made.health.num_bad_messages == 1, "it is counted")
+    assert f"left out a message of /{source}_in: its stamp must be" in capfd.readouterr().err
+    made.frame(make(made.header()))
+    made.assert_metric(1)
+
+
 def test_noise_is_no_metres(rig):
     made = rig("depth")
     header = made.header()

@@ -192,7 +192,7 @@ def frame_of(header, *, view=None):
 
 
 def test_source_moge2_gives_the_models_own_samples(world):
-    source = open_source(world.client, "moge2", CameraTopics(""), None)
+    source = open_source(world.client, "moge2", CameraTopics(""), None, None)
     assert source.needs_camera
     assert source.evidence(frame_of(None), settings_of()) == "own samples"
 
@@ -208,7 +208,11 @@ def sensor(world):
 
         def open(self, name):
             self.source = open_source(
-                world.client, name, CameraTopics(""), lambda key, text: self.warned.append(text)
+                world.client,
+                name,
+                CameraTopics(""),
+                lambda key, text: self.warned.append(text),
+                self.warned.append,
             )
             return self.source
 
