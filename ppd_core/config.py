@@ -16,6 +16,8 @@ FINE_PATCH_PX = 8
 PREDICTIONS = ("velocity", "x0")
 BACKEND_NAMES = ("eager", "graph")
 """How a pipeline's networks can be run; see `ppd_core.backends`."""
+PACKAGE_FORMATS = ("aoti", "tensorrt")
+"""What `ppd export` can make of a model; see `ppd_core.backends.package`."""
 
 
 def _require(holds: bool, message: str) -> None:
