@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ppd-setup
 # The tests and the demo talk DDS: to this machine only.
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint gpu rehearsal clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -33,6 +33,12 @@ lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy ppd_core ppd_ros
+
+gpu: $(STAMP)  ## all that is to be asked of a CUDA device, in nine minutes: docs/performance.md
+	$(BIN)/python benchmarks/gpu.py
+
+rehearsal: $(STAMP)  ## the same on the CPU, with the smallest model
+	$(BIN)/python benchmarks/gpu.py --rehearse
 
 clean:  ## remove what the others made
 	rm -rf $(VENV) out build *.egg-info
