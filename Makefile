@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# That run tests at a time; each takes up to 2 GB of memory.
+WORKERS ?= 2
 STAMP := $(VENV)/.ppd-setup
 
 # The tests and the demo talk DDS: to this machine only.
@@ -27,7 +29,7 @@ demo: $(STAMP)  ## a simulated table and a real stereo pair through the node ove
 	$(BIN)/python -m ppd_ros.demo --stereo -o out/demo/motorcycle
 
 test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
