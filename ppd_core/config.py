@@ -13,9 +13,13 @@ COARSE_PATCH_PX = 16
 """Patch side of the first half of SP-DiT; image sides at model size are multiples of it."""
 FINE_PATCH_PX = 8
 """Patch side of the second half."""
+MAX_IMAGE_PIXELS = 100_000_000
+"""Of an image that comes in; a larger one is refused."""
 PREDICTIONS = ("velocity", "x0")
 BACKEND_NAMES = ("eager", "graph")
 """How a pipeline's networks can be run; see `ppd_core.backends`."""
+PACKAGE_FORMATS = ("aoti", "tensorrt")
+"""What `ppd export` can make of a model; see `ppd_core.backends.package`."""
 
 
 def _require(holds: bool, message: str) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ppd_core.backends.aoti import import_tensorrt, open_package
-from ppd_core.backends.package import FORMATS, SUFFIX, Host, PackageFacts, is_package, write_facts
+from ppd_core.backends.package import SUFFIX, Host, PackageFacts, is_package, write_facts
+from ppd_core.config import PACKAGE_FORMATS
 from ppd_core.cpp_compiler import require_cpp_compiler
 from ppd_core.flow import timestep_grid
 from ppd_core.networks import Networks, Schedule
@@ -190,8 +191,8 @@ def _facts(
         raise ValueError(f"a package's name must end in {SUFFIX}, got {path.name!r}")
     if not path.parent.is_dir():
         raise ValueError(f"folder {path.parent} must exist")
-    if format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    if format not in PACKAGE_FORMATS:
+        raise ValueError(f"format must be one of {', '.join(PACKAGE_FORMATS)}, got {format!r}")
     if pipeline.models is None:
         raise ValueError("a package cannot be exported again: give the model that it was made of")
     if batch < 1:

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from ppd_core.atomic_file import atomic_write
-from ppd_core.preprocess import MAX_IMAGE_PIXELS
+from ppd_core.config import MAX_IMAGE_PIXELS
+from ppd_core.types import as_array
 
 if TYPE_CHECKING:
     import PIL.Image
     import PIL.PngImagePlugin
+    from torch import Tensor
 
 MILLIMETRE_IN_METRES = 0.001
 
@@ -299,8 +300,7 @@ def _relative_scaling(values: np.ndarray) -> tuple[float, float]:
 
 
 def _checked_depth(depth: np.ndarray | Tensor) -> np.ndarray:
-    if isinstance(depth, Tensor):
-        depth = depth.detach().cpu().numpy()
+    depth = as_array(depth)
     if depth.ndim != 2 or depth.size == 0 or depth.dtype.kind != "f":
         raise ValueError(
             f"depth must be (H, W) floating point, not empty, got {depth.shape} {depth.dtype}"

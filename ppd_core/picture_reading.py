@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from ppd_core.config import MAX_IMAGE_PIXELS
 from ppd_core.image_reading import MOSAICS, mosaic_to_rgb
-from ppd_core.preprocess import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -216,3 +218,9 @@ class AlignedDepth:
     metric_depth: Tensor | None
     alignment: Alignment | None
     failure: AlignmentError | None = None
+
+
+def as_array(values: np.ndarray | Tensor) -> np.ndarray:
+    """A tensor on any device, or what numpy takes, as an array."""
+    # Not by its class: who has arrays alone need not import torch.
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppd_core.alignment.affine import alignment_from_range
-from ppd_core.alignment.config import SOURCES, AlignmentConfig
-from ppd_core.published import ON_FAILURE
+from ppd_core.alignment.config import ON_FAILURE, SOURCES, AlignmentConfig
 from ppd_core.types import Alignment
 from ppd_ros.parameter_spec import ParameterSpec
 

@@ -20,9 +20,15 @@ from ppd_ros.children import (
 )
 from ppd_ros.photo_publisher import PHOTOS, photo_paths
 from ppd_ros.process import StopSignals
-from ppd_ros.recorded_bag import FOLDER
-from ppd_ros.recorder import RECORDED
-from ppd_ros.shows import Show, node_arguments, photo_show, stereo_show, table_show
+from ppd_ros.shows import (
+    BAG_FOLDER,
+    RECORDED,
+    Show,
+    node_arguments,
+    photo_show,
+    stereo_show,
+    table_show,
+)
 
 DEFAULT_MODEL = "nano"
 NODE_FAILED = "cannot configure"
@@ -156,8 +162,8 @@ def _tell(
     print("node:   " + _last_saying(node, "frames:"))
     print("camera: " + _last_saying(camera, "frames sent"))
     print(f"Written to {options.out}/: {show.written} summary.json, and the logs.")
-    if f"{FOLDER}/: " in recorder.output:  # Else there may be one of an earlier run.
-        print(f"To see it move, frame by frame: {_command()} view {options.out / FOLDER}")
+    if f"{BAG_FOLDER}/: " in recorder.output:  # Else there may be one of an earlier run.
+        print(f"To see it move, frame by frame: {_command()} view {options.out / BAG_FOLDER}")
 
 
 def _starter(

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from ppd_core.alignment.aligner import Evidence, FrameAligner
 from ppd_core.alignment.anchors import Anchors
-from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.alignment.config import ON_FAILURE, AlignmentConfig
 from ppd_core.frame_statistics import AlignmentStatistics
 from ppd_core.pipeline import Aligner
-from ppd_core.published import ON_FAILURE
 from ppd_core.throttle import Throttle
 from ppd_core.types import AlignedDepth, AlignmentError
 from ppd_ros.alignment_parameters import AlignmentSettings

@@ -16,8 +16,6 @@ from ppd_ros import stamps
 from ppd_ros.recorded_files import TRUTH_TOPICS, Frame
 from ppd_ros.serialized import stamp_ns, type_name
 
-FOLDER = "recording"
-"""Of the bag, among the files that the recorder writes."""
 MAX_ASIDE = 2000
 """How many messages beside the frames are kept."""
 BEFORE_NS, AFTER_NS = 200_000_000, 2_000_000_000

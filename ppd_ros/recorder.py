@@ -18,7 +18,7 @@ from ppd_core.atomic_file import atomic_write
 from ppd_core.pipeline import DepthPipeline
 from ppd_ros.photo_publisher import PHOTOS
 from ppd_ros.process import run_node
-from ppd_ros.recorded_bag import FOLDER, Aside, write_bag
+from ppd_ros.recorded_bag import Aside, write_bag
 from ppd_ros.recorded_files import (
     TOPICS,
     TRUTH_TOPICS,
@@ -29,9 +29,8 @@ from ppd_ros.recorded_files import (
 )
 from ppd_ros.recording_summary import summarize, table
 from ppd_ros.serialized import stamp_ns
+from ppd_ros.shows import BAG_FOLDER, RECORDED
 
-RECORDED = "complete frames recorded"
-"""Said when nothing of the topics is needed any more; the demo waits for it."""
 MAX_KEPT = 100
 """How many frames are kept with the truth: some megabytes each."""
 WAITING_STAMPS = 200
@@ -165,7 +164,7 @@ def main(args: Sequence[str] | None = None) -> int:
     print(f"{recorder.num_frames} {RECORDED}", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     try:
-        recording = _write_bag(recorder, options.out / FOLDER)
+        recording = _write_bag(recorder, options.out / BAG_FOLDER)
     except (ValueError, OSError) as error:
         print(f"the recording cannot be written: {error}", file=sys.stderr)
         return 1

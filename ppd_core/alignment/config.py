@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 SOURCES = ("none", "constant", "depth", "lidar", "moge2")
 """What can tie depth to metres; the values of `alignment.source`."""
+ON_FAILURE: Mapping[str, str] = {
+    "drop": "nothing but its alignment is published",
+    "nan": "its depth and its points are NaN throughout",
+    "relative": "its depth and its points are RELATIVE, NOT in metres",
+}
+"""What becomes of a frame that nothing ties to metres, where metres are wanted."""
 
 
 @dataclass(frozen=True)

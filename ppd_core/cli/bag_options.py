@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppd_core.alignment.config import SOURCES
+from ppd_core.alignment.config import ON_FAILURE, SOURCES
 from ppd_core.bag.output_names import COMPRESSIONS, DEFAULT_OUTPUTS, OUTPUTS, SUFFIXES
 from ppd_core.cli.camera_options import (
     add_camera_options,
@@ -15,7 +15,6 @@ from ppd_core.cli.camera_options import (
     camera_of,
 )
 from ppd_core.cli.model_options import add_model_options, effort
-from ppd_core.published import ON_FAILURE
 
 if TYPE_CHECKING:
     from ppd_core.bag.reader import BagReader

@@ -3,7 +3,6 @@ from __future__ import annotations
 import array
 import re
 import struct
-import time
 from pathlib import Path
 
 import numpy as np
@@ -237,13 +236,11 @@ def test_cloud_to_points_refuses_another_layout():
 
 
 def test_data_is_assigned_without_a_check_of_each_element():
-    # rclpy takes array('B') as it is; `bytes` of this size would take seconds.
-    points = np.ones((768, 1024, 3), np.float32)
-    colors = np.ones((768, 1024, 3), np.uint8)
-    start_s = time.perf_counter()
+    # rclpy takes array('B') as it is; `bytes` of a cloud would take seconds.
+    points = np.ones((6, 8, 3), np.float32)
+    colors = np.ones((6, 8, 3), np.uint8)
     cloud = points_to_cloud(points, colors, HEADER)
     depth = depth_to_image(points[..., 2], HEADER)
-    assert time.perf_counter() - start_s < 0.5
     for message in (cloud, depth):
         assert isinstance(message.data, array.array)
         assert message.data.typecode == "B"

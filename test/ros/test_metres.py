@@ -24,6 +24,8 @@ from ppd_ros.views import View
 DEPTH, ALIGNED = "/ppd/depth/image", "/ppd/alignment"
 DEFAULTS = {spec.name: spec.default for spec in SPECS}
 DEADLINE_S = 20.0
+FOREVER_S = 3600.0
+"""Of a wait that must end by something else: longer than the test may take."""
 
 
 def settings_of(**values):
@@ -319,15 +321,13 @@ def test_deactivate_ends_the_wait_for_a_sensor(world, active):
     nearest = messages.nearest
 
     def noted(*args, **options):
-        messages._arrived_s = time.monotonic() + DEADLINE_S  # as if the sensor were never silent
+        messages._arrived_s = time.monotonic() + FOREVER_S  # as if the sensor were never silent
         waiting.set()
-        return nearest(*args, max_wait_s=DEADLINE_S)
+        return nearest(*args, max_wait_s=FOREVER_S)
 
     messages.nearest = noted
     camera.send()
     world.spin_until(waiting.is_set, "the frame waits for its depth")
-    start_s = time.monotonic()
     node.trigger_deactivate()
-    assert time.monotonic() - start_s < DEADLINE_S / 2
     assert node.cameras[0].alignment_statistics.health().failures == {"unpaired": 1}
     assert received == []
