@@ -119,7 +119,6 @@ class SensorTopic:
 
     def __init__(self, node: Node, message_type: type, topic: str) -> None:
         self.name = node.resolve_topic_name(topic)
-        self._node = node
         self.messages: PairingBuffer[Any] = PairingBuffer()
         self._input = Input(node, message_type, topic, self._on_message, depth=SENSOR_QUEUE)
 
@@ -134,7 +133,7 @@ class SensorTopic:
             return found.message
         raise AlignmentError(
             "unpaired",
-            f"{self.name} has {self._node.count_publishers(self.name)} publishers, "
+            f"{self.name} has {self._input.describe_publishers()}, "
             f"{self.messages.num_received} messages came, "
             f"{offset_text(None if found is None else found.offset_s)} "
             f"(alignment.max_slop_s is {settings.max_slop_s:g})",

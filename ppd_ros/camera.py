@@ -118,7 +118,7 @@ class Camera:
             image_type = CompressedImage
         self.inputs.append(Input(node, image_type, image_topic, self._on_image))
         self.inputs.append(Input(node, CameraInfo, topics.camera_info, self._on_camera_info))
-        self._watch = SilenceWatch(node, topics.image, self.inputs[0].topic_name, self.statistics)
+        self._watch = SilenceWatch(node, topics.image, self.inputs[0], self.statistics)
 
     def stop_listening(self) -> None:
         """Unsubscribe from the camera; frames that the worker has go on."""

@@ -22,6 +22,7 @@ from ppd_core.view.frame import ViewFrame
 from ppd_ros import health
 from ppd_ros.conversions import alignment_type
 from ppd_ros.middleware import make_room
+from ppd_ros.silence import transport_hint
 from ppd_ros.topics import Input
 
 NODE_NAME = "ppd_view"
@@ -67,9 +68,18 @@ class TopicViewer:
         roles = {role for _, role in topics.values()}
         self._assembler = Assembler(roles, world_frame=world_frame)
         self._inputs = [
-            Input(node, kind, name, self._taker(name, role), depth=5)
+            Input(
+                node,
+                kind,
+                name,
+                self._taker(name, role),
+                depth=5,
+                needs_frame=role is not Role.DIAGNOSTICS,
+            )
             for name, (kind, role) in topics.items()
         ]
+        by_role = zip((role for _, role in topics.values()), self._inputs, strict=True)
+        self._images = next(one for role, one in by_role if role is Role.IMAGE)
         self.has_tf = self._listen_to_tf()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(SILENCE_S, self._tell_silence, clock=steady)
@@ -109,11 +119,10 @@ class TopicViewer:
         if {"ppd/depth/image", "ppd/points"} & self._heard:
             self._node.destroy_timer(self._timer)
             return
-        silent = []
-        for one in self._inputs:
-            count = self._node.count_publishers(one.topic_name)
-            silent.append(f"{one.topic_name} ({count} publishers)")
-        self._warn("silence", f"no depth yet; listening to {', '.join(silent)}")
+        silent = [f"{one.topic_name} ({one.describe_publishers()})" for one in self._inputs]
+        hint = transport_hint(self._node, "image", self._images)
+        hint = f"; the image is read with --ros-args {hint}" if hint else ""
+        self._warn("silence", f"no depth yet; listening to {', '.join(silent)}{hint}")
 
     def _warn(self, key: str, text: str) -> None:
         if words := self._warnings.passes(key, text):

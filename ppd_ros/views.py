@@ -17,6 +17,7 @@ from ppd_core.geometry.rectify import Rectification, rectification
 from ppd_core.throttle import Throttle
 from ppd_core.types import Intrinsics
 from ppd_ros.camera_topics import CameraTopics
+from ppd_ros.topics import describe_publishers
 
 CAMERA_INFO_GRACE_S = 1.0
 """How long a missing CameraInfo goes without a warning."""
@@ -122,10 +123,10 @@ class Calibrations:
         self._missed_since_s = self._missed_since_s or now_s
         # Of the first frame the calibration may just be a moment behind.
         if now_s - self._missed_since_s >= CAMERA_INFO_GRACE_S:
-            publishers = self._node.count_publishers(self._info_topic)
+            publishers = describe_publishers(self._node, self._info_topic, CameraInfo)
             self._warn(
                 "no camera_info",
-                f"no CameraInfo on {self._info_topic} yet ({publishers} publishers): "
+                f"no CameraInfo on {self._info_topic} yet ({publishers}): "
                 "points and depth/camera_info are not published",
             )
 
