@@ -15,13 +15,6 @@ import numpy as np
 
 from ppd_core.types import Intrinsics
 
-IMAGE_KINDS = {
-    "auto": "rectified where the image topic's name says so (image_rect ...), which is told once",
-    "raw": "as the lens shows it: K and the distortion of the calibration",
-    "rectified": "without distortion: P of the calibration",
-}
-"""What an image may be beside its calibration -> what is taken of that."""
-
 BROWN, RATIONAL, FISHEYE = "plumb_bob", "rational_polynomial", "equidistant"
 _OTHER_NAMES = {
     BROWN: ("", "radtan", "radial tangential", "brown", "brown conrady", "opencv"),
@@ -38,12 +31,20 @@ def shows_rectified(kind: str, image_topic: str) -> bool:
     """Whether an image is without distortion already.
 
     Args:
-        kind: a key of `IMAGE_KINDS`.
+        kind: a key of `ppd_core.types.IMAGE_KINDS`.
         image_topic: of the image, as it really is called.
 
     Source: names of image_proc (image_rect, image_rect_color) and of drivers like it.
     """
     return kind == "rectified" or (kind == "auto" and bool(_SAYS_RECTIFIED.search(image_topic)))
+
+
+def taken_as_rectified(image_topic: str, info_topic: str) -> str:
+    """What is to be told, once, where `auto` takes an image to be rectified."""
+    return (
+        f"{image_topic} is taken to be rectified, by its name: P of {info_topic} is used, without "
+        "distortion (image_kind raw: K and the distortion)"
+    )
 
 
 def intrinsics_from_info(info: Any, width: int, height: int) -> Intrinsics:

@@ -6,13 +6,14 @@ come in the thread that spins.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rclpy.node import Node
 from rclpy.time import Time
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from torch import Tensor
 
@@ -20,13 +21,14 @@ from ppd_core.alignment.aligner import Evidence
 from ppd_core.alignment.anchors import Anchors
 from ppd_core.alignment.sensors import (
     cloud_anchors,
+    depth_camera,
     no_camera,
     offset_text,
     sensor_image_anchors,
 )
 from ppd_core.cloud_reading import xyz_of_cloud
-from ppd_core.depth_reading import image_to_depth
-from ppd_core.types import Alignment, AlignmentError
+from ppd_core.depth_reading import image_to_depth, in_unit
+from ppd_core.types import Alignment, AlignmentError, Intrinsics
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.camera_topics import LIDAR, CameraTopics
 from ppd_ros.pairing import PairingBuffer
@@ -65,8 +67,9 @@ class Frame:
 class Source(Protocol):
     """Where metres come from."""
 
-    needs_camera: bool
-    """Whether the intrinsics make a difference."""
+    @property
+    def needs_camera(self) -> bool:
+        """Whether the intrinsics make a difference."""
 
     def expect(self, stamp_ns: int) -> None:
         """Keep what belongs to an image that is worked on from now on."""
@@ -149,15 +152,28 @@ class SensorTopic:
 
 
 class DepthSource:
-    """A depth image that is registered to the colour image, on `depth_in`."""
+    """A depth image that is registered to the colour image, on `depth_in`.
 
-    needs_camera = False
+    Where the depth images' own calibration is published, and of the colour image's frame, it says
+    how they lie in it.
+    """
 
-    def __init__(self, node: Node, topic: str, warn: Warn) -> None:
+    def __init__(self, node: Node, topics: CameraTopics, warn: Warn) -> None:
         self._warn = warn
-        self._topic = SensorTopic(node, Image, topic)
+        self._topic = SensorTopic(node, Image, topics.depth_in)
+        self._infos: deque[CameraInfo] = deque(maxlen=1)
+        self._info_input = Input(node, CameraInfo, topics.depth_camera_info, self._infos.append)
         self.expect = self._topic.messages.expect
-        self.close = self._topic.close
+
+    @property
+    def needs_camera(self) -> bool:
+        """See `Source`."""
+        return bool(self._infos)
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._topic.close()
+        self._info_input.close()
 
     def evidence(self, frame: Frame, settings: AlignmentSettings) -> Evidence:
         """See `Source`."""
@@ -174,13 +190,22 @@ class DepthSource:
             raise AlignmentError("unreadable", f"{self._topic.name}: {error}") from error
         height, width = frame.relative_depth.shape
         return sensor_image_anchors(
-            depth,
+            in_unit(depth, message, settings.config.depth_unit_m),
             height,
             width,
             settings.config,
             rectification=None if frame.view is None else frame.view.rectification,
+            cameras=self._cameras(message, frame, depth.shape),
             device=frame.relative_depth.device,
         )
+
+    def _cameras(
+        self, message: Image, frame: Frame, size: tuple[int, ...]
+    ) -> tuple[Intrinsics, Intrinsics] | None:
+        """Of the depth image and of the colour image, where both are known."""
+        info = self._infos[-1] if self._infos else None
+        own = depth_camera(message, info, frame.header.frame_id, size=size)
+        return None if own is None or frame.view is None else (own, frame.view.intrinsics)
 
 
 class LidarSource:
@@ -231,7 +256,7 @@ def open_source(node: Node, name: str, topics: CameraTopics, warn: Warn) -> Sour
     if name == "moge2":
         return OwnSource()
     try:
-        return DepthSource(node, topics.depth_in, warn) if name == "depth" else LidarSource(node)
+        return DepthSource(node, topics, warn) if name == "depth" else LidarSource(node)
     except (RuntimeError, ValueError) as error:  # A value in qos_overrides that is none.
         return GivenSource(AlignmentError("unpaired", f"cannot subscribe: {error}"))
 
