@@ -24,6 +24,7 @@ from ppd_core.alignment.sensors import (
     depth_camera,
     no_camera,
     offset_text,
+    other_view,
     sensor_image_anchors,
 )
 from ppd_core.cloud_reading import xyz_of_cloud
@@ -162,6 +163,7 @@ class DepthSource:
         self._warn = warn
         self._topic = SensorTopic(node, Image, topics.depth_in)
         self._infos: deque[CameraInfo] = deque(maxlen=1)
+        self._has_told = False
         self._info_input = Input(node, CameraInfo, topics.depth_camera_info, self._infos.append)
         self.expect = self._topic.messages.expect
 
@@ -205,6 +207,11 @@ class DepthSource:
         """Of the depth image and of the colour image, where both are known."""
         info = self._infos[-1] if self._infos else None
         own = depth_camera(message, info, frame.header.frame_id, size=size)
+        if own is not None and frame.view is not None and not self._has_told:
+            text = other_view(self._topic.name, info, frame.view.info)
+            self._has_told = bool(text)
+            if text:
+                self._warn("other view", text)
         return None if own is None or frame.view is None else (own, frame.view.intrinsics)
 
 

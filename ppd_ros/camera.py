@@ -72,8 +72,8 @@ class Camera:
     def read_topics(self) -> set[str]:
         """What it may subscribe to, with namespace, remapped."""
         topics = self.topics
-        names = (topics.image, topics.camera_info, topics.depth_in)
-        names += (topics.depth_camera_info, LIDAR)
+        sensors = topics.depth_in, topics.depth_camera_info, LIDAR
+        names = topics.image, topics.camera_info, *sensors
         return {self._node.resolve_topic_name(name) for name in names}
 
     def offer(self, settings: TopicSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
@@ -28,7 +28,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 AUTO = "auto"
-FOLLOWED = {
+FOLLOWED: Mapping[str, Mapping[str, Any]] = {
     "reliability": {
         "reliable": QoSReliabilityPolicy.RELIABLE,
         "best_effort": QoSReliabilityPolicy.BEST_EFFORT,

@@ -84,6 +84,24 @@ def depth_camera(
         return None
 
 
+def other_view(topic: str, depth_info: Any, info: Any) -> str:
+    """What is to be told, once, where depth images are of another view than the colour image.
+
+    Args:
+        topic: of the depth images.
+        depth_info, info: the calibrations of both, of one frame; or None.
+    """
+    if depth_info is None or info is None or depth_info.header.frame_id != info.header.frame_id:
+        return ""
+    try:
+        both = [intrinsics_from_info(one, one.width, one.height) for one in (depth_info, info)]
+    except ValueError:
+        return ""
+    if registration(*both) is None:
+        return ""
+    return f"{topic} lies in the image as its own CameraInfo says: they are not of the same view"
+
+
 def _are_alike(depth: Sequence[int], image: Sequence[int]) -> bool:
     """Whether two images have the same proportions, but for the rounding of their sides."""
     across, down = depth[1] * image[0], depth[0] * image[1]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ppd_core.alignment.aligner import SENSORS
-from ppd_core.alignment.sensors import offset_text
+from ppd_core.alignment.sensors import offset_text, other_view
 from ppd_core.bag.messages import checked_stamp_ns, stamp_ns
 from ppd_core.bag.pairing_report import PairingReport
 from ppd_core.bag.recorded_frame import RecordedFrame, RecordedFrameSettings
@@ -259,6 +259,8 @@ class _FrameBuffer:
         frame = replace(frame, sensor=kept.message, sensor_offset_s=offset_s)
         if self._settings.source == "depth":
             self._report.note_frames(frame)
+            if told := other_view(topic, self._depth_info, frame.info):
+                self._report.remark(f"{told}.")
             return replace(frame, sensor_info=self._depth_info)
         pose = self._sensor.pose(frame, kept)
         if isinstance(pose, AlignmentError):

@@ -304,11 +304,12 @@ def test_depth_of_other_proportions_is_used_where_its_own_camera_info_says_how_i
         world.spin_until(lambda: source.needs_camera, "it is received")
     header = made.header()
     made.frame(in_metres(TRUTH[: HEIGHT // 2])(header), header=header)
+    said = capfd.readouterr().err
+    assert ("/depth_in lies in the image as its own CameraInfo says" in said) == is_told
     if is_told:
         made.assert_metric(1)
         return
     assert dict(made.health.failures) == {"not_registered": 1}
-    said = capfd.readouterr().err
     assert f"{WIDTH} x {HEIGHT} image, got {WIDTH} x {HEIGHT // 2}" in said
 
 

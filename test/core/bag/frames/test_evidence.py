@@ -102,8 +102,9 @@ def test_depth_of_other_proportions_is_used_where_its_own_calibration_says_how_i
         at(0, CHOSEN.camera_info, info(START_MS)),
         at(1, CHOSEN.image, image(START_MS)),
     ]
-    (frame,) = ran(entries, "depth", is_prepared=True).frames
-    found = evidence(frame)
+    done = ran(entries, "depth", is_prepared=True)
+    found = evidence(done.frames[0])
+    assert any("as its own CameraInfo says" in one for one in done.report.remarks) == is_used
     if not is_used:
         assert found.reason == "not_registered"
         assert "the 8 x 6 image, got 16 x 6" in str(found)
