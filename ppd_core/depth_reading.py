@@ -44,6 +44,20 @@ def image_to_depth(message: Any, *, takes_mono16: bool = False) -> np.ndarray:
     return values.astype(np.float32) if kind.kind == "f" else _metres(values)
 
 
+def in_unit(metres: np.ndarray, message: Any, unit_m: float) -> np.ndarray:
+    """Depth that was read of a message, where its sensor has another unit than REP 118.
+
+    Args:
+        metres: as its encoding has it.
+        message: an Image or a CompressedImage.
+        unit_m: metres that one unit is; 0: as its encoding has it.
+    """
+    if not unit_m:
+        return metres
+    is_float = "32FC1" in getattr(message, "encoding", getattr(message, "format", ""))
+    return metres * np.float32(unit_m if is_float else unit_m * 1000)
+
+
 def png_to_depth(data: bytes | memoryview) -> np.ndarray:
     """Read the data of a CompressedImage of `ppd_core.compressed_images.DEPTH_FORMAT`.
 

@@ -6,12 +6,13 @@ come in the thread that spins.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rclpy.node import Node
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from torch import Tensor
 
@@ -19,13 +20,15 @@ from ppd_core.alignment.aligner import Evidence
 from ppd_core.alignment.anchors import Anchors
 from ppd_core.alignment.sensors import (
     cloud_anchors,
+    depth_camera,
     no_camera,
     offset_text,
+    other_view,
     sensor_image_anchors,
 )
 from ppd_core.cloud_reading import xyz_of_cloud
-from ppd_core.depth_reading import image_to_depth
-from ppd_core.types import Alignment, AlignmentError
+from ppd_core.depth_reading import image_to_depth, in_unit
+from ppd_core.types import Alignment, AlignmentError, Intrinsics
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.camera_topics import LIDAR, CameraTopics
 from ppd_ros.pairing import PairingBuffer
@@ -65,8 +68,9 @@ class Frame:
 class Source(Protocol):
     """Where metres come from."""
 
-    needs_camera: bool
-    """Whether the intrinsics make a difference."""
+    @property
+    def needs_camera(self) -> bool:
+        """Whether the intrinsics make a difference."""
 
     def expect(self, stamp_ns: int) -> None:
         """Keep what belongs to an image that is worked on from now on."""
@@ -122,7 +126,6 @@ class SensorTopic:
         self, node: Node, message_type: type, topic: str, leave_out: Callable[[str], None]
     ) -> None:
         self.name = node.resolve_topic_name(topic)
-        self._node = node
         self._leave_out = leave_out
         self.messages: PairingBuffer[Any] = PairingBuffer()
         self._input = Input(node, message_type, topic, self._on_message, depth=SENSOR_QUEUE)
@@ -138,7 +141,7 @@ class SensorTopic:
             return found.message
         raise AlignmentError(
             "unpaired",
-            f"{self.name} has {self._node.count_publishers(self.name)} publishers, "
+            f"{self.name} has {self._input.describe_publishers()}, "
             f"{self.messages.num_received} messages came, "
             f"{offset_text(None if found is None else found.offset_s)} "
             f"(alignment.max_slop_s is {settings.max_slop_s:g})",
@@ -157,17 +160,31 @@ class SensorTopic:
 
 
 class DepthSource:
-    """A depth image that is registered to the colour image, on `depth_in`."""
+    """A depth image that is registered to the colour image, on `depth_in`.
 
-    needs_camera = False
+    Where the depth images' own calibration is published, and of the colour image's frame, it says
+    how they lie in it.
+    """
 
     def __init__(
-        self, node: Node, topic: str, warn: Warn, leave_out: Callable[[str], None]
+        self, node: Node, topics: CameraTopics, warn: Warn, leave_out: Callable[[str], None]
     ) -> None:
         self._warn = warn
-        self._topic = SensorTopic(node, Image, topic, leave_out)
+        self._topic = SensorTopic(node, Image, topics.depth_in, leave_out)
+        self._infos: deque[CameraInfo] = deque(maxlen=1)
+        self._has_told = False
+        self._info_input = Input(node, CameraInfo, topics.depth_camera_info, self._infos.append)
         self.expect = self._topic.messages.expect
-        self.close = self._topic.close
+
+    @property
+    def needs_camera(self) -> bool:
+        """See `Source`."""
+        return bool(self._infos)
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._topic.close()
+        self._info_input.close()
 
     def evidence(self, frame: Frame, settings: AlignmentSettings) -> Evidence:
         """See `Source`."""
@@ -184,13 +201,27 @@ class DepthSource:
             raise AlignmentError("unreadable", f"{self._topic.name}: {error}") from error
         height, width = frame.relative_depth.shape
         return sensor_image_anchors(
-            depth,
+            in_unit(depth, message, settings.config.depth_unit_m),
             height,
             width,
             settings.config,
             rectification=None if frame.view is None else frame.view.rectification,
+            cameras=self._cameras(message, frame, depth.shape),
             device=frame.relative_depth.device,
         )
+
+    def _cameras(
+        self, message: Image, frame: Frame, size: tuple[int, ...]
+    ) -> tuple[Intrinsics, Intrinsics] | None:
+        """Of the depth image and of the colour image, where both are known."""
+        info = self._infos[-1] if self._infos else None
+        own = depth_camera(message, info, frame.header.frame_id, size=size)
+        if own is not None and frame.view is not None and not self._has_told:
+            text = other_view(self._topic.name, info, frame.view.info)
+            self._has_told = bool(text)
+            if text:
+                self._warn("other view", text)
+        return None if own is None or frame.view is None else (own, frame.view.intrinsics)
 
 
 class LidarSource:
@@ -257,7 +288,7 @@ def open_source(
     try:
         if name == "lidar":
             return LidarSource(node, leave_out)
-        return DepthSource(node, topics.depth_in, warn, leave_out)
+        return DepthSource(node, topics, warn, leave_out)
     except (RuntimeError, ValueError) as error:  # A value in qos_overrides that is none.
         return GivenSource(AlignmentError("unpaired", f"cannot subscribe: {error}"))
 

@@ -73,7 +73,8 @@ class Camera:
     def read_topics(self) -> set[str]:
         """What it may subscribe to, with namespace, remapped."""
         topics = self.topics
-        names = (topics.image, topics.camera_info, topics.depth_in, LIDAR)
+        sensors = topics.depth_in, topics.depth_camera_info, LIDAR
+        names = topics.image, topics.camera_info, *sensors
         return {self._node.resolve_topic_name(name) for name in names}
 
     def offer(self, settings: TopicSettings) -> None:
@@ -119,7 +120,7 @@ class Camera:
             image_type = CompressedImage
         self.inputs.append(Input(node, image_type, image_topic, self._on_image))
         self.inputs.append(Input(node, CameraInfo, topics.camera_info, self._on_camera_info))
-        self._watch = SilenceWatch(node, topics.image, self.inputs[0].topic_name, self.statistics)
+        self._watch = SilenceWatch(node, topics.image, self.inputs[0], self.statistics)
 
     def stop_listening(self) -> None:
         """Unsubscribe from the camera; frames that the worker has go on."""

@@ -165,7 +165,9 @@ class FrameProcessor:
         view = None
         if wanted & NEEDS_CAMERA or is_tied_by_camera or settings.is_rectified:
             size = rgb.shape[1], rgb.shape[0]
-            view = self.calibrations.view(header, size, is_rectified=settings.is_rectified)
+            view = self.calibrations.view(
+                header, size, kind=settings.image_kind, is_rectified=settings.is_rectified
+            )
         if view is None:
             wanted -= NEEDS_CAMERA
             if settings.is_rectified:

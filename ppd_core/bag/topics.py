@@ -44,6 +44,7 @@ class ChosenTopics:
         depth: depth images of the same camera, or None.
         lidar: PointCloud2, or None.
         tf, tf_static: what says where frames are.
+        depth_info: the depth images' own calibration, or None.
     """
 
     image: str
@@ -52,6 +53,7 @@ class ChosenTopics:
     lidar: str | None = None
     tf: tuple[str, ...] = ()
     tf_static: tuple[str, ...] = ()
+    depth_info: str | None = None
 
     def names(self, source: str) -> frozenset[str]:
         """Those that are read when metres come from a source of `alignment.config.SOURCES`."""
@@ -100,16 +102,21 @@ def choose_topics(
             several topics would do; the message lists them and names the option that decides.
     """
     image = _given(topics, "--image", image, (IMAGE, COMPRESSED)) or _find_image(topics)
+    info = _given(topics, "--camera-info", camera_info, (CAMERA_INFO,)) or _beside(topics, image)
+    depth = _given(topics, "--depth", depth, (IMAGE, COMPRESSED)) or _find_depth(
+        topics, image, is_needed=source == "depth"
+    )
+    depth_info = None if depth is None else _beside(topics, depth)
     return ChosenTopics(
         image=image,
-        camera_info=_given(topics, "--camera-info", camera_info, (CAMERA_INFO,))
-        or _beside(topics, image),
-        depth=_given(topics, "--depth", depth, (IMAGE, COMPRESSED))
-        or _find_depth(topics, image, is_needed=source == "depth"),
+        camera_info=info,
+        depth=depth,
         lidar=_given(topics, "--lidar", lidar, (CLOUD,))
         or _find_lidar(topics, is_needed=source == "lidar"),
         tf=tuple(name for name in _of_types(topics, TF_TYPES) if not _is_static(name)),
         tf_static=tuple(name for name in _of_types(topics, TF_TYPES) if _is_static(name)),
+        # Beside the colour image's calibration, in one namespace, is no other.
+        depth_info=None if depth_info == info else depth_info,
     )
 
 

@@ -10,6 +10,7 @@ from ppd_core.alignment.config import ON_FAILURE, SOURCES
 from ppd_core.bag.output_names import COMPRESSIONS, DEFAULT_OUTPUTS, OUTPUTS, SUFFIXES
 from ppd_core.cli.camera_options import (
     add_camera_options,
+    add_message_options,
     add_range_options,
     alignment_of,
     camera_of,
@@ -82,6 +83,7 @@ def _add_topic_options(group: argparse._ArgumentGroup) -> None:
         "--depth", metavar="TOPIC", help="depth registered to the image (default: by its name)"
     )
     group.add_argument("--lidar", metavar="TOPIC", help="default: the one cloud of IN")
+    add_message_options(group)
 
 
 def _add_metres_options(group: argparse._ArgumentGroup) -> None:
@@ -216,9 +218,14 @@ def settings_of(
         frames=RecordedFrameSettings(
             source=source,
             constant=constant,
-            config=AlignmentConfig(has_field=args.field, is_tracked=not args.no_track),
+            config=AlignmentConfig(
+                has_field=args.field,
+                is_tracked=not args.no_track,
+                depth_unit_m=args.depth_unit,
+            ),
             max_slop_s=args.max_slop,
             fixed_frame=args.fixed_frame,
+            image_kind=args.image_kind,
         ),
         num_steps=num_steps,
         processing_area=processing_area,

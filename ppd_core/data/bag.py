@@ -18,6 +18,7 @@ from ppd_core.bag.messages import (
 )
 from ppd_core.bag.reader import BagReader
 from ppd_core.bag.topics import camera_namespace
+from ppd_core.camera_info import rectified_info, shows_rectified, taken_as_rectified
 from ppd_core.data.eval_samples import EvalSample, SampleError
 
 FAR_M = 80.0
@@ -114,6 +115,9 @@ class BagSet:
             pairing.describe(topics[role].name, tolerance_s)
             for role, pairing in self._pairings.items()
         ]
+        if info is not None and shows_rectified("auto", topics["image"].name):
+            self.notes.append(f"{taken_as_rectified(topics['image'].name, 'its calibration')}.")
+            self._info = rectified_info(info)
         if info is None:
             self.notes.append("No calibration was recorded: no clouds are measured.")
 

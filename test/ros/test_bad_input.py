@@ -77,14 +77,13 @@ def info_of(**changes):
 NAN_K = [float("nan"), 0.0, 3.5, 0.0, 10.0, 2.5, 0.0, 0.0, 1.0]
 BAD_INFOS = {
     "NaN in K": (info_of(k=NAN_K), "finite focal length"),
-    "K of zeros": (info_of(k=[0.0] * 9), "not calibrated"),
+    "K and P of zeros": (info_of(k=[0.0] * 9, p=[0.0] * 12), "not calibrated"),
     "another size": (info_of(width=640, height=640), "proportions of its camera_info"),
-    "no size": (info_of(width=0, height=0), "has no size"),
     "a lens that nobody knows": (
         info_of(distortion_model="thin_prism", d=[0.1] * 12),
         "distortion_model must be one of",
     ),
-    "too few coefficients": (info_of(d=[0.1, 0.2]), "takes 4 or 5 coefficients, got 2"),
+    "too few coefficients": (info_of(d=[0.1, 0.2]), "takes 4, 5, 8, 12 or 14 coefficients"),
     "coefficients that are NaN": (info_of(d=[float("nan")] * 5), "must be finite"),
 }
 

@@ -68,9 +68,9 @@ def test_each_source_subscribes_to_its_own_topic(world, active):
     always = {"/image", "/camera_info"}
     assert subscriptions(node) == always
     for source, topics in [
-        ("depth", {"/depth_in"}),
+        ("depth", {"/depth_in", "/depth_camera_info"}),
         ("constant", set()),
-        ("depth", {"/depth_in"}),
+        ("depth", {"/depth_in", "/depth_camera_info"}),
         ("none", set()),
     ]:
         applied(world, node, source=source)

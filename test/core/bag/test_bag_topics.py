@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ppd_core.bag.recording import BagTopic
@@ -174,7 +176,13 @@ TF = ("/tf",), ("/tf_static",)
     ids=["realsense", "orbbec", "kinect", "usb_cam", "tum", "kitti", "demo", "openni", "oak"],
 )
 def test_the_topics_of_real_drivers_are_found(text, chosen):
-    assert choose_topics(topics_of(text)) == chosen
+    assert replace(choose_topics(topics_of(text)), depth_info=None) == chosen
+
+
+def test_the_depth_images_own_calibration_is_not_the_colour_images():
+    found = choose_topics(topics_of(REALSENSE))
+    assert found.depth_info == "/camera/camera/aligned_depth_to_color/camera_info"
+    assert choose_topics(topics_of(DEMO)).depth_info is None
 
 
 def test_of_a_zed_the_rectified_colour_with_its_registered_depth_is_taken():
