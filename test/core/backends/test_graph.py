@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,7 +23,6 @@ from ppd_core.networks import Networks
 pytestmark = pytest.mark.usefixtures("compiling")
 CPU = torch.device("cpu")
 AREA = 64 * 96
-SMALL = PipelineConfig(model=SpDitConfig(hidden_size=32, depth=2, num_heads=2, semantics_dim=384))
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
 """Largest difference of relative depth, which spans about 1: rounding of the dtype."""
 
@@ -73,7 +71,9 @@ def test_compiled_block_by_block_the_depth_is_that_of_the_plain_path(
 def test_a_prompt_compiled_block_by_block_matches_the_recording(
     golden, with_recipe_weights, assert_parity
 ):
-    recorded, config = golden("da2_vits"), replace(SMALL, prompt=PromptConfig("da2", "s"))
+    recorded = golden("da2_vits")
+    model = SpDitConfig(hidden_size=32, depth=2, num_heads=2, semantics_dim=384)
+    config = PipelineConfig(model, PromptConfig("da2", "s"))
     encoder = with_recipe_weights(lambda: DinoV2Prompt("s"))
     models = nn.ModuleDict({"dit": SpDit(config.model), "semantics": encoder})
     networks = Networks(config, models)
