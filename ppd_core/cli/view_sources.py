@@ -115,10 +115,14 @@ def _recording(args: argparse.Namespace, path: Path, say: Say, report: Say) -> F
 
 
 def _chosen(args: argparse.Namespace, reader: BagReader) -> ChosenTopics:
-    from ppd_core.bag.topics import choose_topics
+    from ppd_core.bag.topics import choose_topics, read_encodings
 
     return choose_topics(
-        reader.topics, image=args.image, camera_info=args.camera_info, depth=args.depth
+        reader.topics,
+        image=args.image,
+        camera_info=args.camera_info,
+        depth=args.depth,
+        holds_depth=read_encodings(reader),
     )
 
 
