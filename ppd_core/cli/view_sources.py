@@ -67,9 +67,11 @@ def _photos(args: argparse.Namespace, say: Say, report: Say) -> Frames:
     from ppd_core.cli.inputs import find_inputs
     from ppd_core.view.photos import photo_frames
 
-    inputs, missing = find_inputs(args.sources, tuple(ENDINGS.values()))
+    inputs, missing, passed_over = find_inputs(args.sources, tuple(ENDINGS.values()))
     for problem in missing:
         report(problem)
+    for sentence in passed_over:
+        say(sentence)
     if not inputs:
         raise ValueError("no input found")
     alignment = _alignment_of(args, say)
