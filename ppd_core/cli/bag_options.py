@@ -46,8 +46,8 @@ what is written, below --namespace:
 
 A run that was ended goes on where it was when the same command is given again.
 
-exit status: 0 all done, 1 a part of IN or an image could not be read, 2 wrong usage or nothing
-could run, 130 interrupted
+exit status: 0 all done, 1 a part of IN, an image or a message of the sensor could not be read,
+2 wrong usage or nothing could run, 130 interrupted
 """
 
 
@@ -166,7 +166,7 @@ def chosen_of(args: argparse.Namespace, reader: BagReader) -> ChosenTopics:
     Raises:
         ValueError: one is missing, or it is not clear which is meant.
     """
-    from ppd_core.bag.topics import choose_topics
+    from ppd_core.bag.topics import choose_topics, read_encodings
 
     return choose_topics(
         reader.topics,
@@ -175,6 +175,7 @@ def chosen_of(args: argparse.Namespace, reader: BagReader) -> ChosenTopics:
         depth=args.depth,
         lidar=args.lidar,
         source=args.source or "none",
+        holds_depth=read_encodings(reader),
     )
 
 

@@ -68,9 +68,11 @@ def _photos(args: argparse.Namespace, say: Say, report: Say) -> Frames:
     from ppd_core.cli.inputs import find_inputs
     from ppd_core.view.photos import photo_frames
 
-    inputs, missing = find_inputs(args.sources, tuple(ENDINGS.values()))
+    inputs, missing, passed_over = find_inputs(args.sources, tuple(ENDINGS.values()))
     for problem in missing:
         report(problem)
+    for sentence in passed_over:
+        say(sentence)
     if not inputs:
         raise ValueError("no input found")
     alignment = _alignment_of(args, say)
@@ -122,10 +124,14 @@ def _recording(args: argparse.Namespace, path: Path, say: Say, report: Say) -> F
 
 
 def _chosen(args: argparse.Namespace, reader: BagReader) -> ChosenTopics:
-    from ppd_core.bag.topics import choose_topics
+    from ppd_core.bag.topics import choose_topics, read_encodings
 
     return choose_topics(
-        reader.topics, image=args.image, camera_info=args.camera_info, depth=args.depth
+        reader.topics,
+        image=args.image,
+        camera_info=args.camera_info,
+        depth=args.depth,
+        holds_depth=read_encodings(reader),
     )
 
 

@@ -160,6 +160,7 @@ def estimated_frames(
     for message in static.transforms:
         places.add(message, is_static=True)
     watched = _TfWatcher(reader, chosen, places)
+    is_told = False
     for frame in recorded_frames(watched, chosen, settings, static=static):
         if frame.index % every:
             continue
@@ -173,8 +174,13 @@ def estimated_frames(
         metres = None
         if settings.source != "none":
             metres = partial(_align, frame, aligner, intrinsics)
+        result = estimate(image, intrinsics=intrinsics, alignment=metres)
+        failure = result.alignment_failure
+        if failure is not None and failure.reason == "unreadable" and not is_told:
+            is_told = True
+            report(f"image {frame.index}: {failure}")
         yield frame_of_result(
-            estimate(image, intrinsics=intrinsics, alignment=metres),
+            result,
             image,
             index=frame.index,
             stamp_ns=frame.time_ns,
