@@ -5,6 +5,7 @@ A further way is one function and one line in `WAYS`; `fusion.py` and `real_rgbd
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from ppd_core.alignment.aligner import fitted, locally_aligned
 from ppd_core.alignment.anchors import depth_anchors
 
 CONFIG = AlignmentConfig()
+COLORIZATION_PIXELS = 640 * 480
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +50,13 @@ class Way:
                 AlignmentError: the relative depth cannot be tied to the sensor.
         relative: which relative depth it is given: of "nano", "perfect" (the truth's own), or
             None.
+        max_pixels: of an image that it is not too slow for.
     """
 
     title: str
     fuse: Callable[[Seen], np.ndarray]
     relative: str | None = None
+    max_pixels: float = math.inf
 
 
 def _edges_out(seen: Seen) -> np.ndarray:
@@ -61,7 +65,7 @@ def _edges_out(seen: Seen) -> np.ndarray:
 
 def _global_fit(seen: Seen) -> np.ndarray:
     assert seen.relative is not None
-    anchors = depth_anchors(seen.sensor, *seen.sensor.shape, CONFIG)
+    anchors = depth_anchors(torch.from_numpy(seen.sensor), *seen.sensor.shape, CONFIG)
     alignment = fitted(seen.relative, anchors, CONFIG)
     return to_metric_depth(seen.relative, alignment).numpy()
 
@@ -89,10 +93,12 @@ WAYS = {
     "colorization": Way(
         "colourisation, as of NYUv2's holes",
         lambda seen: simple_fills.colorization(seen.sensor, seen.image),
+        max_pixels=COLORIZATION_PIXELS,
     ),
     "colorization_edges_out": Way(
         "the same, edges taken out first",
         lambda seen: simple_fills.colorization(_edges_out(seen), seen.image),
+        max_pixels=COLORIZATION_PIXELS,
     ),
     "nano_global": Way("nano, global fit", _global_fit, "nano"),
     "nano_field": Way("nano, field and borders", _field, "nano"),
