@@ -1,15 +1,17 @@
 """Real frames without truth: `python benchmarks/real_rgbd.py FOLDER --json FILE --pictures DIR`.
 
 Each folder in FOLDER is a frame: `rgb.*`, `raw_depth.png` (uint16 millimetres, 0 = none,
-registered to the image) and `intrinsics.txt` (3 x 3). Blocks and bands along borders are hidden (`hiding.py`),
-and every way of `ways.py` is asked for them. Only where the sensor was sure (`contradiction.py`)
-does its word count as the truth:
+registered to the image) and `intrinsics.txt` (3 x 3). Blocks and bands along borders are hidden
+(`hiding.py`), and every way of `ways.py` is asked for them. Only where the sensor was sure
+(`contradiction.py`) does its word count as the truth:
 
 * `<way>.hidden_mae_mm`, `<way>.hidden_border_mae_mm`: mean absolute error in the blocks, in the
-  bands; means over frames, and `<frame>.<way>. ...` of each;
-* `<way>.hidden_share`: of all these pixels, those that got a depth.
+  bands; `<way>.hidden_absrel`, `<way>.hidden_border_absrel`: the same over the depth, for in
+  metres what is far decides alone;
+* `<way>.hidden_share`: of all these pixels, those that got a depth; 0 where the fit is refused.
 
-The pictures show each way's cloud from the side, all beside each other, with nothing hidden.
+All are means over the frames that have them, and `<frame>.<way>. ...` of each. The pictures show
+each way's cloud from the side, with nothing hidden.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from ppd_core.geometry.cloud import backproject
 from ppd_core.geometry.render import render_cloud
 from ppd_core.image_files import read_depth_png16, read_image, write_png
 from ppd_core.sim.depth_sensor import DepthSensorConfig
+from ppd_ros.comparison import SIDE_QUANTILE, SIDE_REACH
 from ppd_ros.tiles import sheet, titled
 
 TILE_PX = 640
@@ -73,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
             args.pictures.mkdir(parents=True, exist_ok=True)
             picture = side_views(frame, relative, ways)
             write_png(args.pictures / f"{frame.name}.png", picture)
-    figures = means(figures, ways) | figures
+    figures = means(figures) | figures
     print_figures(figures)
     if args.json is not None:
         write_report(args.json, figures)
@@ -135,21 +138,21 @@ def hidden_errors(
     hidden = hidden_pixels(frame.sensor)
     sigma = inverse_sigma(frame.intrinsics.fx, DepthSensorConfig())
     is_sure = sure_pixels(frame.sensor, sigma)
-    masks = {
-        "hidden_mae_mm": hidden.blocks & is_sure,
-        "hidden_border_mae_mm": hidden.bands & is_sure,
-    }
+    masks = {"hidden": hidden.blocks & is_sure, "hidden_border": hidden.bands & is_sure}
     is_asked = np.logical_or(*masks.values())
     shown = np.where(hidden.blocks | hidden.bands, np.float32(np.nan), frame.sensor)
-    figures = {}
+    figures: dict[str, dict[str, float]] = {}
     for name, way in ways.items():
         depth = fused(way, Seen(shown, frame.image, relative))
         has_depth = np.isfinite(depth)
-        error_mm = 1000 * np.abs(depth - frame.sensor)
-        counted = {figure: mask & has_depth for figure, mask in masks.items()}
-        figures[name] = {
-            figure: float(error_mm[mask].mean()) for figure, mask in counted.items() if mask.any()
-        }
+        error = np.abs(depth - frame.sensor)
+        figures[name] = {}
+        for place, mask in masks.items():
+            counted = mask & has_depth
+            if counted.any():
+                relative_error = error[counted] / frame.sensor[counted]
+                figures[name][f"{place}_mae_mm"] = 1000 * float(error[counted].mean())
+                figures[name][f"{place}_absrel"] = float(relative_error.mean())
         figures[name]["hidden_share"] = float(
             (is_asked & has_depth).sum() / max(is_asked.sum(), 1)
         )
@@ -164,7 +167,7 @@ def fused(way: Way, seen: Seen) -> np.ndarray:
         return np.full_like(seen.sensor, np.nan)
 
 
-def means(figures: Mapping[str, float], ways: Mapping[str, Way]) -> dict[str, float]:
+def means(figures: Mapping[str, float]) -> dict[str, float]:
     """`<way>.<figure>` over all frames that have it."""
     by_way: dict[str, list[float]] = {}
     for key, value in figures.items():
@@ -177,18 +180,25 @@ def side_views(frame: RealFrame, relative: Tensor | None, ways: Mapping[str, Way
     height, width = frame.sensor.shape
     size = {"width": TILE_PX, "height": round(TILE_PX * height / width)}
     rays = ray_table(frame.intrinsics)
-    framed = backproject(torch.from_numpy(frame.sensor), rays)
+    # Some far pixels would make all that is near too small to see.
+    reach_m = SIDE_REACH * float(np.nanquantile(frame.sensor, SIDE_QUANTILE))
+    framed = backproject(torch.from_numpy(up_to(frame.sensor, reach_m)), rays)
     small = cv2.resize(frame.image, tuple(size.values()), interpolation=cv2.INTER_AREA)
     tiles = [titled(small, frame.name)]
     for name, way in ways.items():
         depth = fused(way, Seen(frame.sensor, frame.image, relative))
-        points = backproject(torch.from_numpy(depth), rays)
+        points = backproject(torch.from_numpy(up_to(depth, reach_m)), rays)
         picture = render_cloud(
             points, frame.image, **size, yaw_deg=YAW_DEG, pitch_deg=PITCH_DEG, framed=framed
         )
-        tiles.append(titled(picture, name))
+        tiles.append(titled(picture, name if np.isfinite(depth).any() else f"{name}: refused"))
     rows = math.ceil(len(tiles) / TILES_A_ROW)
     return sheet([tiles[TILES_A_ROW * row : TILES_A_ROW * (row + 1)] for row in range(rows)])
+
+
+def up_to(depth: np.ndarray, reach_m: float) -> np.ndarray:
+    """The depth with holes where it is farther."""
+    return np.where(depth < reach_m, depth, np.float32(np.nan))
 
 
 if __name__ == "__main__":
