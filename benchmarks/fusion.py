@@ -19,7 +19,7 @@ import argparse
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -119,7 +119,7 @@ def measure(ways: Mapping[str, Way], frames: Iterator[Frame], count: int) -> dic
     for frame in tqdm(frames, total=count, unit="frame"):
         surety = Surety.of(frame)
         for name, way in ways.items():
-            seen = Seen(frame.sensor.numpy(), frame.image, relative_depth(frame, way.relative))
+            seen = Seen(frame.sensor.numpy(), frame.image, RELATIVES[way.relative](frame))
             start = time.perf_counter()
             try:
                 depth = way.fuse(seen)
@@ -134,15 +134,12 @@ def measure(ways: Mapping[str, Way], frames: Iterator[Frame], count: int) -> dic
     }
 
 
-def relative_depth(frame: Frame, kind: str | None) -> Tensor | None:
-    """(H, W) float32 of the kind that a way asks for."""
-    if kind is None:
-        return None
-    if kind == "nano":
-        return frame.relative
-    if kind == "perfect":
-        return target_depth(frame.truth[None], frame.valid_mask[None])[0]
-    raise ValueError(f"relative depth must be of nano, perfect or None, got {kind!r}")
+RELATIVES: dict[str | None, Callable[[Frame], Tensor | None]] = {
+    None: lambda frame: None,
+    "nano": lambda frame: frame.relative,
+    "perfect": lambda frame: target_depth(frame.truth[None], frame.valid_mask[None])[0],
+}
+"""The relative depth, (H, W) float32, that a way asks for by `Way.relative`."""
 
 
 class Surety:

@@ -38,12 +38,13 @@ from ppd_core.geometry.cloud import backproject
 from ppd_core.geometry.render import render_cloud
 from ppd_core.image_files import read_depth_png16, read_image, write_png
 from ppd_core.sim.depth_sensor import DepthSensorConfig
-from ppd_ros.comparison import SIDE_QUANTILE, SIDE_REACH
 from ppd_ros.tiles import sheet, titled
 
 TILE_PX = 640
 TILES_A_ROW = 3
 YAW_DEG, PITCH_DEG = 35.0, 15.0
+REACH = 2.5
+"""Clouds are drawn up to so many times the sensor's median depth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    known = [name for name, way in WAYS.items() if way.relative != "perfect"]
+    known = [name for name, way in WAYS.items() if way.relative in (None, "nano")]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--checkpoint", default="nano", metavar="FILE", help="default: nano")
@@ -181,7 +182,7 @@ def side_views(frame: RealFrame, relative: Tensor | None, ways: Mapping[str, Way
     size = {"width": TILE_PX, "height": round(TILE_PX * height / width)}
     rays = ray_table(frame.intrinsics)
     # Some far pixels would make all that is near too small to see.
-    reach_m = SIDE_REACH * float(np.nanquantile(frame.sensor, SIDE_QUANTILE))
+    reach_m = REACH * float(np.nanmedian(frame.sensor))
     framed = backproject(torch.from_numpy(up_to(frame.sensor, reach_m)), rays)
     small = cv2.resize(frame.image, tuple(size.values()), interpolation=cv2.INTER_AREA)
     tiles = [titled(small, frame.name)]

@@ -48,8 +48,8 @@ class Way:
 
             Raises:
                 AlignmentError: the relative depth cannot be tied to the sensor.
-        relative: which relative depth it is given: of "nano", "perfect" (the truth's own), or
-            None.
+        relative: which relative depth it is given: none, "nano" (the model's) or "perfect" (the
+            truth's own, so not for frames without truth).
         max_pixels: of an image that it is not too slow for.
     """
 
