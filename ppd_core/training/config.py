@@ -185,6 +185,8 @@ class TrainConfig:
         init_checkpoint: weights to start from instead of random ones: a file that a run of the
             same objective exported; or (regression) "imagenet", the encoder's alone, of the
             package that the training extra brings.
+        init_without: beginnings of the names that such a file is not asked for: of parts that are
+            new, or of another shape, and start as without a file.
         gate_init: (flow) where the residuals' gates start; 0 is adaLN-Zero.
         loss: "mse" or "l1" over valid pixels; the regression is "l1" as a rule.
         loss_space: (flow) "velocity" or "x0": where the error is measured, whichever of the two
@@ -209,6 +211,7 @@ class TrainConfig:
     prompt: Mapping[str, Any] = field(default_factory=dict)
     prompt_checkpoint: str | None = None
     init_checkpoint: str | None = None
+    init_without: tuple[str, ...] = ()
     gate_init: float = 0.0
     loss: str = "mse"
     loss_space: str = "velocity"

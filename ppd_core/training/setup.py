@@ -29,7 +29,6 @@ EXPORT_NAMES = {"flow": "pipeline.safetensors", "regression": "prompt.safetensor
 """Objective -> the file that a run exports."""
 TRAINED_PREFIX = {"flow": "dit.", "regression": "semantics."}
 """Objective -> what the trained network's keys begin with in that file."""
-FINE_INPUT_PREFIX = "fine_embedder."
 IMAGENET = "imagenet"
 """Instead of a file that training starts from: the encoder as ImageNet left it."""
 
@@ -76,22 +75,19 @@ def build_training_models(config: TrainConfig) -> TrainingModels:
     elif config.init_checkpoint is not None:
         tensors, _ = weights.read_checkpoint(config.init_checkpoint, dtype=torch.float32)
         prefix = TRAINED_PREFIX[config.objective]
+        own = tuple(prefix + name for name in config.init_without)
         # Clones: the tensors map the file, and training would write into it.
-        chosen = {key: value.clone() for key, value in tensors.items() if key.startswith(prefix)}
-        chosen |= _fine_input(models.trained, prefix, chosen)
+        chosen = {
+            key: value.clone()
+            for key, value in tensors.items()
+            if key.startswith(prefix) and not key.startswith(own)
+        }
+        for name, value in models.trained.state_dict().items():
+            if name.startswith(config.init_without):
+                chosen[prefix + name] = value
         weights.load_strict(models.trained, chosen, strip_prefix=prefix)
     models.trained.train().requires_grad_(True)
     return models
-
-
-def _fine_input(module: nn.Module, prefix: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The fine input's own weights, zero as they start, where a file is of before it."""
-    own = {prefix + key: value for key, value in module.state_dict().items()}
-    return {
-        key: value
-        for key, value in own.items()
-        if key.startswith(prefix + FINE_INPUT_PREFIX) and key not in found
-    }
 
 
 def _regression(config: PipelineConfig, loss: LossConfig) -> TrainingModels:
