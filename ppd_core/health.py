@@ -6,7 +6,7 @@ Two reports, so that a monitor shows at once what is ill: the frames, and their 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +26,14 @@ class NodeHealth:
         problem: why the last configure failed or the node stopped by itself, or "".
         is_trained: False for a model that nobody trained.
         model: what else is known of the model: its name, device, dtype.
+        fallbacks: why dtype or backend is not the default one; see `DepthPipeline.fallbacks`.
     """
 
     lifecycle: str
     problem: str
     is_trained: bool = True
     model: Mapping[str, str] = field(default_factory=dict)
+    fallbacks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ def _judge_frames(health: CameraHealth, since: Mapping[str, int]) -> tuple[int, 
         return WARN, "no image comes"
     if not health.node.is_trained:
         return WARN, "the model is UNTRAINED: what comes out is not depth"
+    if health.node.fallbacks:
+        return WARN, "; ".join(health.node.fallbacks)
     return OK, "working"
 
 

@@ -6,6 +6,7 @@ Attribute names follow the published checkpoints, so that `state_dict()` does.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -207,3 +208,12 @@ class TimestepEmbedder(nn.Module):
         angles = t[:, None].float() * frequencies
         sinusoids = torch.cat([angles.cos(), angles.sin()], dim=-1)
         return self.mlp(sinusoids.to(next(self.parameters()).dtype))
+
+
+def alike_blocks(models: nn.Module) -> Iterator[list[nn.Module]]:
+    """The lists of transformer blocks in it: many of one class, each with parts of its own."""
+    for part in models.modules():
+        if isinstance(part, nn.ModuleList | nn.Sequential):
+            blocks = list(part)
+            if len(blocks) > 1 and len(set(map(type, blocks))) == 1 and hasattr(blocks[0], "attn"):
+                yield blocks

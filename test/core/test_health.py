@@ -77,6 +77,7 @@ def test_values_of_the_frames(statistics):
         ({}, {"failed": 1, "stale": 3}, ERROR, "the model failed on 1 frames"),
         ({"is_silent": True}, {}, WARN, "no image comes"),
         ({"is_trained": False}, {}, WARN, "UNTRAINED"),
+        ({"fallbacks": ("eager runs in place of graph",)}, {}, WARN, "in place of graph"),
         ({"lifecycle": "inactive"}, {}, STALE, "not working: inactive"),
         ({"lifecycle": "unconfigured", "problem": "no file"}, {}, ERROR, "no file"),
     ],
