@@ -6,7 +6,7 @@ Two reports, so that a monitor shows at once what is ill: the frames, and their 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ class NodeHealth:
         model: what else is known of the model: its name, device, dtype.
         num_callback_errors: how many callbacks of a node raised since the start.
         callback_error: which one did last, and what; or "".
+        fallbacks: why dtype or backend is not the default one; see `DepthPipeline.fallbacks`.
     """
 
     lifecycle: str
@@ -36,6 +37,7 @@ class NodeHealth:
     model: Mapping[str, str] = field(default_factory=dict)
     num_callback_errors: int = 0
     callback_error: str = ""
+    fallbacks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ def _judge_frames(
         return WARN, "no image comes"
     if not health.node.is_trained:
         return WARN, "the model is UNTRAINED: what comes out is not depth"
+    if health.node.fallbacks:
+        return WARN, "; ".join(health.node.fallbacks)
     return OK, "working"
 
 

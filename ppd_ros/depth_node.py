@@ -24,6 +24,7 @@ from ppd_ros import parameters
 from ppd_ros.anchors import check_model
 from ppd_ros.batches import BatchProcessor, Job, Pipeline, check_effort
 from ppd_ros.camera import Camera, check_topics
+from ppd_ros.core_log import CoreLog
 from ppd_ros.guarded_node import GuardedNode
 from ppd_ros.health import HealthReporter
 from ppd_ros.metres import MakeAligner
@@ -81,6 +82,7 @@ class DepthNode(GuardedNode):
         self._start_up_s = process_age_s()
         names = parameters.camera_names(parameters.current_values(self))
         self.cameras = [Camera(self, name) for name in names]
+        self._core_log = CoreLog(self.get_logger())
         refuse_illegal_transitions(self)
         # Not in the callback of the parameters: subscribing declares parameters of its own.
         self._settings_changed = self.create_guard_condition(self._apply_settings)
@@ -200,6 +202,7 @@ class DepthNode(GuardedNode):
 
     def destroy_node(self) -> None:
         """See `rclpy.node.Node`; after `close`."""
+        self._core_log.close()
         super().destroy_node()
         release_state_machine(self)
 
@@ -311,6 +314,7 @@ class DepthNode(GuardedNode):
             model=model,
             num_callback_errors=self.num_callback_errors,
             callback_error=self.callback_error,
+            fallbacks=getattr(self._pipeline, "fallbacks", ()),
         )
         return [camera.health(state, self._settings.alignment) for camera in self.cameras]
 

@@ -81,6 +81,7 @@ def test_values_of_the_frames(statistics):
         ),
         ({"is_silent": True}, {}, WARN, "no image comes"),
         ({"is_trained": False}, {}, WARN, "UNTRAINED"),
+        ({"fallbacks": ("eager runs in place of graph",)}, {}, WARN, "in place of graph"),
         ({"lifecycle": "inactive"}, {}, STALE, "not working: inactive"),
         ({"lifecycle": "unconfigured", "problem": "no file"}, {}, ERROR, "no file"),
     ],
