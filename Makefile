@@ -2,12 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# That run tests at a time; each takes up to 2 GB of memory.
+WORKERS ?= 2
 STAMP := $(VENV)/.ppd-setup
 
 # The tests and the demo talk DDS: to this machine only.
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint gpu rehearsal clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -27,12 +29,18 @@ demo: $(STAMP)  ## a simulated table and a real stereo pair through the node ove
 	$(BIN)/python -m ppd_ros.demo --stereo -o out/demo/motorcycle
 
 test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy ppd_core ppd_ros
+
+gpu: $(STAMP)  ## all that is to be asked of a CUDA device, in nine minutes: docs/performance.md
+	$(BIN)/python benchmarks/gpu.py
+
+rehearsal: $(STAMP)  ## the same on the CPU, with the smallest model
+	$(BIN)/python benchmarks/gpu.py --rehearse
 
 clean:  ## remove what the others made
 	rm -rf $(VENV) out build *.egg-info

@@ -14,7 +14,7 @@ _IMPORT_S = time.perf_counter()
 import torch
 
 _TORCH_S = time.perf_counter()
-import ppd_core
+from ppd_core import DepthPipeline
 import numpy as np
 
 _CORE_S = time.perf_counter()
@@ -26,7 +26,7 @@ def main() -> None:
     wanted = json.loads(sys.argv[1])
     if wanted["threads"] is not None:
         torch.set_num_threads(wanted["threads"])
-    pipeline = ppd_core.DepthPipeline.from_pretrained(
+    pipeline = DepthPipeline.from_pretrained(
         wanted["model"], device=wanted["device"], backend=wanted["backend"], download=False
     )
     image = np.zeros((wanted["height"], wanted["width"], 3), np.uint8)

@@ -5,29 +5,13 @@ Start with `DepthPipeline`. Nothing in here knows ROS; the node is the package `
 
 from __future__ import annotations
 
-from ppd_core.alignment.affine import alignment_from_range
-from ppd_core.alignment.aligner import FrameAligner, alignment_from_depth
-from ppd_core.alignment.anchors import depth_anchors, point_anchors
-from ppd_core.alignment.config import AlignmentConfig
-from ppd_core.config import PRESETS, PipelineConfig, preset
-from ppd_core.depth_result import DepthResult
-from ppd_core.geometry.cloud import write_ply
-from ppd_core.geometry.plane import find_plane
-from ppd_core.geometry.ply_reading import read_ply
-from ppd_core.geometry.render import render_cloud
-from ppd_core.image_files import (
-    depth_preview,
-    read_depth_png16,
-    read_image,
-    write_depth_npy,
-    write_depth_png16,
-    write_png,
-)
-from ppd_core.pipeline import DepthPipeline
-from ppd_core.stream import DepthStream, WarmStartConfig
-from ppd_core.types import Alignment, AlignmentError, Intrinsics
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ppd_core.version import __version__
-from ppd_core.weights import WeightsError
+
+if TYPE_CHECKING:
+    from ppd_core.api import *
 
 __all__ = [
     "PRESETS",
@@ -59,3 +43,15 @@ __all__ = [
     "write_ply",
     "write_png",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """A name of `__all__`, loaded now: what only reads a command line needs no torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module("ppd_core.api"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,9 +13,13 @@ COARSE_PATCH_PX = 16
 """Patch side of the first half of SP-DiT; image sides at model size are multiples of it."""
 FINE_PATCH_PX = 8
 """Patch side of the second half."""
+MAX_IMAGE_PIXELS = 100_000_000
+"""Of an image that comes in; a larger one is refused."""
 PREDICTIONS = ("velocity", "x0")
 BACKEND_NAMES = ("eager", "graph")
 """How a pipeline's networks can be run; see `ppd_core.backends`."""
+PACKAGE_FORMATS = ("aoti", "tensorrt")
+"""What `ppd export` can make of a model; see `ppd_core.backends.package`."""
 
 
 def _require(holds: bool, message: str) -> None:
@@ -128,13 +132,14 @@ class SpDitConfig:
 PROMPT_SIZES = {
     "da2": ("s", "b", "l"),
     "dinov2": ("s", "b", "l"),
+    "efficientnet": ("lite0",),
     "mae": ("b", "l"),
     "moge2": ("l",),
     "nano": ("nano",),
     "vggt": ("l",),
 }
 """Prompt kind -> the sizes that it exists in."""
-PROMPT_WIDTH = {"s": 384, "b": 768, "l": 1024, "nano": 512}
+PROMPT_WIDTH = {"s": 384, "b": 768, "l": 1024, "nano": 512, "lite0": 576}
 """Prompt size -> token width."""
 
 
@@ -144,9 +149,10 @@ class PromptConfig:
 
     Args:
         kind: "da2" (Depth Anything V2's encoder), "dinov2" (the plain one), "mae", "moge2",
-            "vggt", or "nano" (the small one that comes with the package).
+            "vggt", or one of the small ones that are trained here: "efficientnet" (from ImageNet)
+            and "nano" (from nothing).
         size: ViT size of the backbone: "s", "b" or "l"; mae has no "s", moge2 and vggt are
-            published as "l" alone, and nano has its own.
+            published as "l" alone, and the small ones have their own.
     """
 
     kind: str = "da2"

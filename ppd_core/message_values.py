@@ -6,13 +6,14 @@ The node fills ROS messages with it, a recording its own: the rules are here, on
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
-from ppd_core.geometry.cloud import as_array
-from ppd_core.types import Alignment, AlignmentError, Intrinsics
+from ppd_core.types import Alignment, AlignmentError, Intrinsics, as_array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 POINT_STEP = 16
 """Bytes a point of the cloud: x y z and the packed colour, four of them each."""

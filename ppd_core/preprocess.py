@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppd_core.config import COARSE_PATCH_PX
+from ppd_core.config import COARSE_PATCH_PX, MAX_IMAGE_PIXELS
 from ppd_core.device_resize import device_model_images
 from ppd_core.transfer import Uploader
 
-MAX_IMAGE_PIXELS = 100_000_000
 MIN_IMAGE_SIDE_PX = COARSE_PATCH_PX
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,13 +10,6 @@ from torch import Tensor
 from ppd_core.depth_result import DepthResult
 from ppd_core.geometry.ranges import limit_range
 from ppd_core.types import RELATIVE_CLOUD_OFFSET
-
-ON_FAILURE: Mapping[str, str] = {
-    "drop": "nothing but its alignment is published",
-    "nan": "its depth and its points are NaN throughout",
-    "relative": "its depth and its points are RELATIVE, NOT in metres",
-}
-"""What becomes of a frame that nothing ties to metres, where metres are wanted."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -17,6 +19,12 @@ DISTORTION_COEFFICIENTS: Mapping[str, tuple[int, ...]] = {
 }
 """Distortion model (sensor_msgs/distortion_models.hpp) -> how many coefficients it may have."""
 
+IMAGE_KINDS: Mapping[str, str] = {
+    "auto": "rectified where the image topic's name says so (image_rect ...), which is told once",
+    "raw": "as the lens shows it: K and the distortion of the calibration",
+    "rectified": "without distortion: P of the calibration",
+}
+"""What an image may be beside its calibration -> what is taken of that."""
 
 RELATIVE_CLOUD_OFFSET = 0.5
 """Added to relative depth where it stands in for z: it reaches down to -0.5, and z must be > 0."""
@@ -131,6 +139,7 @@ ALIGNMENT_STATES: Mapping[str, str] = {
 ALIGNMENT_FAILURES: Mapping[str, str] = {
     "few_samples": "too few metric samples, as of a sensor that sees nothing",
     "wrong_unit": "the samples cannot be metres, as of metres in a millimetre image",
+    "not_registered": "the depth image does not show what the image shows",
     "behind_camera": "the cloud lies behind the camera",
     "no_overlap": "the cloud lies outside the image",
     "flat_relative_depth": "the model sees no difference of depth where the samples are",
@@ -225,3 +234,9 @@ class AlignedDepth:
     sensor_depth: Tensor | None = None
     global_depth: Tensor | None = None
     confidence: Tensor | None = None
+
+
+def as_array(values: np.ndarray | Tensor) -> np.ndarray:
+    """A tensor on any device, or what numpy takes, as an array."""
+    # Not by its class: who has arrays alone need not import torch.
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppd_core.alignment.affine import alignment_from_range
-from ppd_core.alignment.config import SOURCES, AlignmentConfig
-from ppd_core.published import ON_FAILURE
+from ppd_core.alignment.config import ON_FAILURE, SOURCES, AlignmentConfig
 from ppd_core.types import Alignment
 from ppd_ros.parameter_spec import ParameterSpec
 
@@ -62,6 +61,13 @@ SPECS = (
         "alignment.field",
         CONFIG.has_field,
         "Follow the sensor locally on surfaces, beyond one scale and shift for the whole image.",
+    ),
+    ParameterSpec(
+        "alignment.depth_unit_m",
+        CONFIG.depth_unit_m,
+        "Metres that one unit of a depth image is, such as 0.0001 for 0.1 mm; 0: as its encoding "
+        "has it: 0.001 in 16UC1, 1 in 32FC1.",
+        bounds=(0.0, 1.0),
     ),
     ParameterSpec(
         "alignment.min_depth_m",
@@ -146,6 +152,7 @@ def alignment_settings(values: Mapping[str, Any]) -> AlignmentSettings:
         source=given["source"],
         constant=alignment_from_range(given["near_m"], given["far_m"]),
         config=AlignmentConfig(
+            depth_unit_m=given["depth_unit_m"],
             min_depth_m=given["min_depth_m"],
             max_depth_m=given["max_depth_m"],
             min_inlier_ratio=given["min_inlier_ratio"],

@@ -11,15 +11,12 @@ that went in is never changed.
 from __future__ import annotations
 
 import array
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
-from torch import Tensor
 
-from ppd_core.geometry.cloud import pack_xyzrgb
 from ppd_core.message_values import (
     POINT_OFFSETS,
     POINT_STEP,
@@ -27,8 +24,10 @@ from ppd_core.message_values import (
     fill_metres,
     fill_millimetres,
 )
-from ppd_core.transfer import to_host
 from ppd_core.types import Alignment, AlignmentError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def rgb_to_image(rgb: np.ndarray, header: Header) -> Image:
@@ -112,6 +111,11 @@ def depth_to_cloud(
     Raises:
         ValueError: shapes that do not fit together, or decimation < 1.
     """
+    import torch  # here and below: cameras, which make no clouds, do without
+
+    from ppd_core.geometry.cloud import pack_xyzrgb
+    from ppd_core.transfer import to_host
+
     sent = slice(None, None, decimation)
     depth, rays, colors = (image[sent, sent] for image in (depth, rays, colors))
     if is_organized and depth.device.type == "cpu":
@@ -130,6 +134,8 @@ def packed_to_cloud(packed: Tensor, header: Header, *, is_organized: bool = True
         packed: (H, W, 4) float32 on the CPU.
         header, is_organized: as in `depth_to_cloud`.
     """
+    import torch
+
     if not is_organized:
         points = packed.flatten(0, 1)
         packed = points.index_select(0, torch.isfinite(points[:, 2]).nonzero()[:, 0])[None]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ppd_core.config import PRESETS
+from ppd_core.output_streams import escape_unknown_letters
 from ppd_core.registry import packaged_checkpoint
 from ppd_ros.children import (
     Child,
@@ -20,9 +21,15 @@ from ppd_ros.children import (
 )
 from ppd_ros.photo_publisher import PHOTOS, photo_paths
 from ppd_ros.process import StopSignals
-from ppd_ros.recorded_bag import FOLDER
-from ppd_ros.recorder import RECORDED
-from ppd_ros.shows import Show, node_arguments, photo_show, stereo_show, table_show
+from ppd_ros.shows import (
+    BAG_FOLDER,
+    RECORDED,
+    Show,
+    node_arguments,
+    photo_show,
+    stereo_show,
+    table_show,
+)
 
 DEFAULT_MODEL = "nano"
 NODE_FAILED = "cannot configure"
@@ -41,6 +48,7 @@ UNTRAINED = (
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; returns the exit status."""
+    escape_unknown_letters()
     options = _parser().parse_args(args)
     try:
         show = _show(options)
@@ -156,8 +164,8 @@ def _tell(
     print("node:   " + _last_saying(node, "frames:"))
     print("camera: " + _last_saying(camera, "frames sent"))
     print(f"Written to {options.out}/: {show.written} summary.json, and the logs.")
-    if f"{FOLDER}/: " in recorder.output:  # Else there may be one of an earlier run.
-        print(f"To see it move, frame by frame: {_command()} view {options.out / FOLDER}")
+    if f"{BAG_FOLDER}/: " in recorder.output:  # Else there may be one of an earlier run.
+        print(f"To see it move, frame by frame: {_command()} view {options.out / BAG_FOLDER}")
 
 
 def _starter(

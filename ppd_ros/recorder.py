@@ -15,10 +15,11 @@ from rclpy.utilities import remove_ros_args
 
 from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.atomic_file import atomic_write
+from ppd_core.output_streams import escape_unknown_letters
 from ppd_core.pipeline import DepthPipeline
 from ppd_ros.photo_publisher import PHOTOS
 from ppd_ros.process import run_node
-from ppd_ros.recorded_bag import FOLDER, Aside, write_bag
+from ppd_ros.recorded_bag import Aside, write_bag
 from ppd_ros.recorded_files import (
     TOPICS,
     TRUTH_TOPICS,
@@ -29,9 +30,8 @@ from ppd_ros.recorded_files import (
 )
 from ppd_ros.recording_summary import summarize, table
 from ppd_ros.serialized import stamp_ns
+from ppd_ros.shows import BAG_FOLDER, RECORDED
 
-RECORDED = "complete frames recorded"
-"""Said when nothing of the topics is needed any more; the demo waits for it."""
 MAX_KEPT = 100
 """How many frames are kept with the truth: some megabytes each."""
 WAITING_STAMPS = 200
@@ -137,6 +137,7 @@ class Recorder(Node):
 def main(args: Sequence[str] | None = None) -> int:
     """Record until every photo came or the time is up; returns the exit status."""
     args = sys.argv if args is None else ["recorder", *args]
+    escape_unknown_letters()
     options = _parser().parse_args(remove_ros_args(args)[1:])
     names = [options.truth] if options.truth else options.photos
     deadline_s = time.monotonic() + options.timeout_s
@@ -165,7 +166,7 @@ def main(args: Sequence[str] | None = None) -> int:
     print(f"{recorder.num_frames} {RECORDED}", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     try:
-        recording = _write_bag(recorder, options.out / FOLDER)
+        recording = _write_bag(recorder, options.out / BAG_FOLDER)
     except (ValueError, OSError) as error:
         print(f"the recording cannot be written: {error}", file=sys.stderr)
         return 1

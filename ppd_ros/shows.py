@@ -12,6 +12,10 @@ from ppd_ros.photo_publisher import FRAME_SUFFIX
 from ppd_ros.sim_camera_node import FRAME_ID
 from ppd_ros.stereo_publisher import SCENE
 
+BAG_FOLDER = "recording"
+"""Of the bag, among the files that the recorder writes."""
+RECORDED = "complete frames recorded"
+"""What the recorder says when it needs nothing of the topics any more; the demo waits for it."""
 SENSOR = {
     "alignment.source": "depth",
     "alignment.field": True,

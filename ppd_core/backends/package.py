@@ -12,12 +12,11 @@ from pathlib import Path
 
 import torch
 
-from ppd_core.config import PipelineConfig, config_from_json, config_to_json
+from ppd_core.config import PACKAGE_FORMATS, PipelineConfig, config_from_json, config_to_json
 from ppd_core.registry import WeightsError
 from ppd_core.version import __version__
 
 SUFFIX = ".pt2"
-FORMATS = ("aoti", "tensorrt")
 _MEMBER = "extra/ppd.json"
 _MAX_FACTS_BYTES = 1 << 20
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -74,7 +73,7 @@ class PackageFacts:
     """What a package was built of and for.
 
     Attributes:
-        format: of `FORMATS`.
+        format: of `PACKAGE_FORMATS`.
         config: of the pipeline; its step count and processing area are the package's own.
         is_trained: False for weights that nobody trained.
         batch, height, width: of the images at model size.
@@ -99,7 +98,7 @@ class PackageFacts:
 
     def __post_init__(self) -> None:
         for name, value, choices in (
-            ("format", self.format, FORMATS),
+            ("format", self.format, PACKAGE_FORMATS),
             ("device_type", self.device_type, ("cpu", "cuda")),
             ("dtype", self.dtype, ("float32", "bfloat16", "float16", "float64")),
         ):

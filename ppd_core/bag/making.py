@@ -7,13 +7,11 @@ A message shares the memory of what it was made of where that is as the message 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from ppd_core.bag.typestore import ALIGNMENT_TYPE, own_types
-from ppd_core.geometry.cloud import as_array
 from ppd_core.message_values import (
     POINT_OFFSETS,
     POINT_STEP,
@@ -23,7 +21,10 @@ from ppd_core.message_values import (
     fill_millimetres,
 )
 from ppd_core.status_report import StatusReport
-from ppd_core.types import Alignment, AlignmentError, Intrinsics
+from ppd_core.types import Alignment, AlignmentError, Intrinsics, as_array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FLOAT32 = 7
 """sensor_msgs/msg/PointField.FLOAT32."""

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ppd_core.alignment.config import ON_FAILURE
 from ppd_core.bag.output_names import DEFAULT_OUTPUTS, OUTPUTS
 from ppd_core.bag.recorded_frame import RecordedFrameSettings
-from ppd_core.published import ON_FAILURE
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ppd_core.bench.rounds import frame_count, turns
 from ppd_core.bench.subject import Model, Subject
 from ppd_core.config import PipelineConfig
 from ppd_core.pipeline import DepthPipeline
+from ppd_core.weights import WeightsError
 
 DEFAULT_SECONDS = 5.0
 PASSES = 3
@@ -56,9 +57,10 @@ class Measured:
         config: of the networks.
         is_trained: False for weights that nobody trained; they cost the same.
         subjects: one of each configuration, workload by workload, in the order of the ways;
-            those for which the device's memory is too small are not there.
+            those that were left out are not there.
         ceilings: dtype -> FLOP/s of a large matrix product; those that could be measured.
         facts: what each backend chose for this device; see `Backend.facts`.
+        left_out: name of a configuration or of a whole way -> why it could not run.
     """
 
     config: PipelineConfig
@@ -66,62 +68,114 @@ class Measured:
     subjects: list[Subject]
     ceilings: dict[torch.dtype, float]
     facts: dict[Way, dict[str, str]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
-def run(plan: Plan, on_progress: Callable[[str], None] = lambda _: None) -> Measured:
+def run(
+    plan: Plan,
+    on_progress: Callable[[str], None] = lambda _: None,
+    on_measured: Callable[[Measured], None] = lambda _: None,
+) -> Measured:
     """Time all of it.
 
     Args:
         on_progress: is told what begins.
+        on_measured: is given what has been measured so far, whenever it is more.
+
+    A way that fails is left out, and that is told: the others are worth having without it. Of one
+    that only finds no memory, its smaller workloads stay.
 
     Raises:
-        ValueError: a way cannot run here, or nothing finds enough memory.
+        ValueError: none of the ways could run; it says why each.
         WeightsError: weights are not here.
     """
     plan.model.import_all()
-    pipelines: dict[Way, tuple[DepthPipeline, float]] = {}
-    backends: dict[Way, Backend] = {}
+    left_out: dict[str, str] = {}
+
+    def leave_out(name: str, reason: str) -> None:
+        left_out[name] = reason
+        on_progress(f"{name} left out: {reason}")
+
+    built = _build(plan, on_progress, leave_out)
+    ceilings = _ceilings(plan, on_progress)
+    together = [
+        [Subject(Configuration(way, workload), *built[way][1:]) for way in built]
+        for workload in plan.workloads
+    ]
+
+    def so_far() -> Measured:
+        # A pass may leave the only frame of a slow one to the next.
+        timed = [subject for subjects in together for subject in subjects if subject.frame_s]
+        if not timed:
+            reasons = [f"{name}: {reason}" for name, reason in left_out.items()]
+            raise ValueError(f"nothing could be timed; {'; '.join(reasons)}")
+        pipeline = timed[0].pipeline
+        facts = {way: dict(backend.facts) for way, (backend, *_) in built.items()}
+        return Measured(
+            pipeline.config, pipeline.is_trained, timed, ceilings, facts, dict(left_out)
+        )
+
+    passes = PASSES if len(together) > 1 else 1
+    for number in range(passes):
+        for subjects in together:
+            _make_ready(subjects, together, on_progress, leave_out)
+            if subjects:
+                _time(subjects, plan.seconds, number, passes, on_progress)
+            if any(subject.frame_s for subject in subjects):
+                on_measured(so_far())
+    return so_far()
+
+
+def _build(
+    plan: Plan, on_progress: Callable[[str], None], leave_out: Callable[[str, str], None]
+) -> dict[Way, tuple[Backend, DepthPipeline, float]]:
+    """Each way's backend and pipeline, and the seconds that they took."""
+    built = {}
     for way in plan.ways:
         on_progress(f"loading {way.name}")
         start = time.perf_counter()
-        pipeline, backends[way] = plan.model.build(way)
-        pipelines[way] = pipeline, time.perf_counter() - start
+        try:
+            pipeline, backend = plan.model.build(way)
+        except WeightsError:
+            raise
+        except Exception as error:  # a compiler or a driver may raise anything
+            leave_out(way.name, str(error))
+            continue
+        built[way] = backend, pipeline, time.perf_counter() - start
+    return built
+
+
+def _ceilings(plan: Plan, on_progress: Callable[[str], None]) -> dict[torch.dtype, float]:
     ceilings = {}
     for dtype in dict.fromkeys(way.dtype for way in plan.ways):
         on_progress(f"a large matrix product in {dtype}")
         ceiling = measured_ceiling(dtype, plan.model.device)
         if ceiling is not None:
             ceilings[dtype] = ceiling
-    together = [
-        [Subject(Configuration(way, workload), *pipelines[way]) for way in pipelines]
-        for workload in plan.workloads
-    ]
-    passes = PASSES if len(together) > 1 else 1
-    for number in range(passes):
-        for subjects in together:
-            _make_ready(subjects, on_progress)
-            if subjects:
-                _time(subjects, plan.seconds, number, passes, on_progress)
-    timed = [subject for subjects in together for subject in subjects]
-    if not timed:
-        raise ValueError("the device has too little memory for any of it")
-    pipeline = timed[0].pipeline
-    facts = {way: dict(backend.facts) for way, backend in backends.items()}
-    return Measured(pipeline.config, pipeline.is_trained, timed, ceilings, facts)
+    return ceilings
 
 
-def _make_ready(subjects: list[Subject], on_progress: Callable[[str], None]) -> None:
-    """Warm up; those that find no memory are left out, and that is told."""
+def _make_ready(
+    subjects: list[Subject],
+    together: Sequence[list[Subject]],
+    on_progress: Callable[[str], None],
+    leave_out: Callable[[str, str], None],
+) -> None:
+    """Warm up one workload in all its ways; what fails is taken out."""
     for subject in list(subjects):
-        name = subject.configuration.name
+        name, way = subject.configuration.name, subject.configuration.way
         if not subject.frame_s:
             on_progress(f"warming up {name}")
         try:
             subject.warm_up()
         except torch.OutOfMemoryError:
-            on_progress(f"{name} left out: the device's memory is too small")
+            leave_out(name, "the device's memory is too small")
             torch.cuda.empty_cache()
             subjects.remove(subject)
+        except Exception as error:  # as in _build
+            leave_out(way.name, str(error))
+            for of_workload in together:
+                of_workload[:] = [one for one in of_workload if one.configuration.way != way]
 
 
 def _time(

@@ -41,7 +41,8 @@ examples:
   ppd bench --model ppd-da2 --random --size 1024x768 640x480 --steps 1 4
   ppd bench --sweep steps                                 what one more step costs
 
-exit status: 0 done, 2 wrong usage or nothing could run, 130 interrupted
+exit status: 0 done, 1 a part of it could not run, 2 wrong usage or nothing could run, 130
+interrupted
 """
 
 
@@ -134,7 +135,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command that was parsed.
 
     Returns:
-        The exit status: 0 done, 2 nothing could run; the reason is a line on stderr.
+        The exit status: 0 done, 1 a part of it could not run, 2 nothing could; each reason is a
+        line on stderr.
     """
     from ppd_core.bench.figures import figures_of
     from ppd_core.bench.report import hardware, versions, write_report
@@ -160,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             _say(f"cannot write {args.json}: {error.strerror}")
             return 2
-    return 0
+    return 1 if measured.left_out else 0
 
 
 def _say(message: str) -> None:

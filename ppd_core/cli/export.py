@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppd_core.backends.package import FORMATS, is_package
-from ppd_core.config import PRESETS
+from ppd_core.config import PACKAGE_FORMATS, PRESETS
 
 if TYPE_CHECKING:
     from ppd_core.export import ExportReport
@@ -71,7 +70,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=FORMATS,
+        choices=PACKAGE_FORMATS,
         default="aoti",
         help="aoti: by torch's own compiler; tensorrt: by torch_tensorrt, to be installed apart "
         "(default: %(default)s)",
@@ -100,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import torch
 
+    from ppd_core.backends.package import is_package
     from ppd_core.device import resolve_device
     from ppd_core.export import ExportError, check_tools, export
     from ppd_core.pipeline import DepthPipeline

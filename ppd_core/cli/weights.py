@@ -9,18 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppd_core.config import PRESETS, config_to_json
-from ppd_core.weights import (
-    REGISTRY,
-    WeightsError,
-    fetch,
-    published,
-    read_checkpoint,
-    read_published,
-    read_tensors,
-    save_checkpoint,
-    verify,
-    weights_dir,
-)
+from ppd_core.download import fetch
+from ppd_core.registry import REGISTRY, WeightsError, published, verify, weights_dir
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,6 +122,8 @@ def _verify(args: argparse.Namespace) -> bool:
 
 
 def _convert(args: argparse.Namespace) -> bool:
+    from ppd_core.weights import save_checkpoint
+
     def convert(source: str) -> None:
         tensors, metadata = _read_source(source, args.dir, args.dtype)
         save_checkpoint(args.output, tensors, metadata)
@@ -145,6 +137,8 @@ def _read_source(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of the file to write."""
     import torch
+
+    from ppd_core.weights import read_checkpoint, read_published, read_tensors
 
     dtype = getattr(torch, dtype_name) if dtype_name else None
     if source not in PRESETS:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppd_core.atomic_file import atomic_write
 from ppd_core.geometry.ranges import finite_depth
+from ppd_core.types import as_array
 
 METRIC_COMMENT = "units: metres; optical frame: x right, y down, z forward"
 
@@ -136,11 +137,6 @@ def _checked(
             )
         colors = colors.reshape(-1, 3)
     return points.reshape(-1, 3), colors
-
-
-def as_array(values: np.ndarray | Tensor) -> np.ndarray:
-    """A tensor on any device, or what numpy takes, as an array."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def _header(vertices: np.ndarray, comment: str) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ppd_core.geometry.cloud import as_array
+from ppd_core.types import as_array
 
 NUM_TRIALS = 500
 """Three points of a plane that holds a fifth of all are drawn so with a chance of 98 %."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ppd_core.geometry.cloud import as_array
+from ppd_core.types import as_array
 
 BACKGROUND_TOP = (250, 250, 251)
 BACKGROUND_BOTTOM = (214, 217, 222)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -21,13 +22,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppd_core import DepthPipeline
+from ppd_core.compile_cache import VARIABLES
 from ppd_core.config import PipelineConfig, PreprocessConfig, SpDitConfig
 from ppd_core.cpp_compiler import require_cpp_compiler
 from ppd_core.device_resize import axis_weights
 from ppd_core.export import check_tools
-from ppd_core.models.moge2 import MoGe2
-from ppd_core.models.semantics import DinoV2Prompt
-from ppd_core.models.sp_dit import SpDit
 from ppd_core.registry import REGISTRY, PublishedFile
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -101,24 +100,6 @@ def assert_parity() -> Callable[[Tensor, Tensor], None]:
     return check
 
 
-@pytest.fixture(scope="session")
-def full_dit(with_recipe_weights) -> nn.Module:
-    """SP-DiT-L; made once, it takes seconds."""
-    return with_recipe_weights(lambda: SpDit(SpDitConfig()))
-
-
-@pytest.fixture(scope="session")
-def full_da2_prompt(with_recipe_weights) -> nn.Module:
-    """The ViT-L prompt; made once, it takes seconds."""
-    return with_recipe_weights(lambda: DinoV2Prompt("l"))
-
-
-@pytest.fixture(scope="session")
-def full_moge2(with_recipe_weights) -> nn.Module:
-    """MoGe-2; made once, it takes seconds."""
-    return with_recipe_weights(MoGe2)
-
-
 @pytest.fixture
 def register_toy(monkeypatch) -> Callable[..., PublishedFile]:
     """Puts a file called "toy" into the registry, for this test."""
@@ -188,6 +169,17 @@ def cpp_compiler() -> None:
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="module")
+def compiling(cpp_compiler: None) -> Iterator[None]:
+    """A fresh start for torch's compiler, and none of the compiled code left for other tests."""
+    torch._dynamo.reset()
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in VARIABLES:  # Not in the user's cache, but kept for the next tests.
+            patch.setenv(variable, str(Path(tempfile.gettempdir(), "ppd_test_compiled", variable)))
+        yield
+    torch._dynamo.reset()
+
+
 @pytest.fixture(scope="session")
 def export_tools() -> None:
     """Skips, with what to install, where nothing can be exported for the CPU."""
@@ -212,15 +204,17 @@ def write_clip() -> Callable[..., Path]:
         audio: str | None = None,
         audio_s: float = 1.0,
         turn: tuple[int, bool] = (0, False),
+        rate: int = 10,
     ) -> Path:
         """Images every 100 ms or at their stamps; a tone; degrees counter-clockwise, mirrored."""
         time_base = Fraction(1, 1000)
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w") as container:
-            stream = container.add_stream(codec, rate=10)
+            stream = container.add_stream(codec, rate=rate)
             stream.height, stream.width = images[0].shape[:2]
             stream.pix_fmt = pix_fmt
-            if path.suffix != ".avi":  # Which fills a fine time base up with empty frames.
+            # These fill a fine time base up with empty frames, or do not have it.
+            if path.suffix not in (".avi", ".vob", ".mjpeg", ".h264", ".asf"):
                 stream.codec_context.time_base = time_base
             if turn != (0, False):
                 if not hasattr(stream, "set_display_rotation"):

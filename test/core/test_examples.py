@@ -1,16 +1,18 @@
-"""The examples, each run as a user runs it: a process, real files, the packaged model."""
+"""The examples, each run as a user runs it: its command line, real files, the packaged model."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
 import io
-import os
 import re
-import subprocess
+import runpy
 import sys
 import tokenize
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,27 +24,50 @@ from ppd_core.geometry.camera import ray_table
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-TIMEOUT_S = 120
 needs_motorcycle = pytest.mark.skipif(
     importlib.util.find_spec("skimage") is None, reason="the pair comes with scikit-image"
 )
 
 
-def run(name: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    """An example as from a checkout, started in another folder."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )
+class Done(NamedTuple):
+    """What a run of an example left."""
+
+    status: int
+    stdout: str
+    stderr: str
 
 
-def said(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """An example with its arguments, in the test's folder.
+
+    In this process: each of its own would import torch for seconds.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, *arguments: object) -> Done:
+        path = str(ROOT / "examples" / name)
+        monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
+        capsys.readouterr()
+        end: str | int | None = None
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as stop:
+            end = stop.code
+        except Exception:  # ends a process with its traceback
+            traceback.print_exc()
+            end = 1
+        out, err = capsys.readouterr()
+        # As the interpreter does: a sentence goes to stderr, and is status 1.
+        return Done(1, out, f"{err}{end}") if isinstance(end, str) else Done(end or 0, out, err)
+
+    return run
+
+
+def said(done: Done) -> str:
+    assert done.status == 0, done.stderr
     return done.stdout
 
 
@@ -73,8 +98,8 @@ def test_example_is_short_and_says_how_to_run_it(path: Path) -> None:
     assert f"\n    .venv/bin/python examples/{path.name}" in docstring
 
 
-def test_help_shows_the_command_on_its_own_line(tmp_path: Path) -> None:
-    output = said(run("one_photo.py", "--help", folder=tmp_path))
+def test_help_shows_the_command_on_its_own_line(tmp_path: Path, run: Callable[..., Done]) -> None:
+    output = said(run("one_photo.py", "--help"))
     assert "\n    .venv/bin/python examples/one_photo.py photo.jpg\n" in output
 
 
@@ -84,9 +109,11 @@ def test_the_list_of_examples_names_each_of_them() -> None:
     assert "](examples/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_one_photo_writes_depth_to_look_at_and_to_work_with(tmp_path: Path) -> None:
+def test_one_photo_writes_depth_to_look_at_and_to_work_with(
+    tmp_path: Path, run: Callable[..., Done]
+) -> None:
     save_photo(tmp_path / "photo.png")
-    assert "photo_depth.png: (48, 64)" in said(run("one_photo.py", "photo.png", folder=tmp_path))
+    assert "photo_depth.png: (48, 64)" in said(run("one_photo.py", "photo.png"))
     depth = np.load(tmp_path / "photo_depth.npy")
     assert (depth.shape, depth.dtype) == ((48, 64), np.float32)
     assert np.isfinite(depth).all()
@@ -97,20 +124,24 @@ def test_one_photo_writes_depth_to_look_at_and_to_work_with(tmp_path: Path) -> N
     assert farthest[0, 2] > farthest[0, 0]  # blue
 
 
-def test_one_photo_ends_with_a_sentence_where_there_is_none(tmp_path: Path) -> None:
-    done = run("one_photo.py", "missing.jpg", folder=tmp_path)
-    assert done.returncode == 1
+def test_one_photo_ends_with_a_sentence_where_there_is_none(
+    tmp_path: Path, run: Callable[..., Done]
+) -> None:
+    done = run("one_photo.py", "missing.jpg")
+    assert done.status == 1
     assert done.stderr.rstrip().endswith("cannot read missing.jpg: No such file or directory")
 
 
-def test_folder_to_ply_takes_every_photo_and_goes_on_after_a_broken_one(tmp_path: Path) -> None:
+def test_folder_to_ply_takes_every_photo_and_goes_on_after_a_broken_one(
+    tmp_path: Path, run: Callable[..., Done]
+) -> None:
     photos = tmp_path / "photos"
     (photos / "inner").mkdir(parents=True)
     save_photo(photos / "a.png")
     save_photo(photos / "a.jpg", 40, 40)
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
     options = ("--fov-deg", 90, "--near-m", 1, "--far-m", 3)
-    output = said(run("folder_to_ply.py", "photos", "clouds/new", *options, folder=tmp_path))
+    output = said(run("folder_to_ply.py", "photos", "clouds/new", *options))
     assert "a.png: 3072 points" in output
     assert "left out: photos/broken.jpg" in output
     clouds = tmp_path / "clouds" / "new"
@@ -126,14 +157,16 @@ def test_folder_to_ply_takes_every_photo_and_goes_on_after_a_broken_one(tmp_path
 
 
 @needs_motorcycle
-def test_refine_rgbd_keeps_the_sensor_s_metres_and_fills_its_holes(tmp_path: Path) -> None:
+def test_refine_rgbd_keeps_the_sensor_s_metres_and_fills_its_holes(
+    tmp_path: Path, run: Callable[..., Done]
+) -> None:
     scene = load_motorcycle()
     millimetres = np.nan_to_num(scene.sensor_depth * 1000).round().astype(np.uint16)
     assert cv2.imwrite(str(tmp_path / "depth.png"), millimetres)
     assert cv2.imwrite(str(tmp_path / "color.png"), scene.image[..., ::-1])
     fov_deg = 2 * np.degrees(np.arctan(scene.intrinsics.width / 2 / scene.intrinsics.fx))
     arguments = ("color.png", "depth.png", "--fov-deg", fov_deg)
-    output = said(run("refine_rgbd.py", *arguments, folder=tmp_path))
+    output = said(run("refine_rgbd.py", *arguments))
     is_hole = millimetres == 0
     share = f"{is_hole.mean():.1%}"
     assert f"{share} of the pixels were holes, {share} have depth now" in output
@@ -152,7 +185,9 @@ def test_refine_rgbd_keeps_the_sensor_s_metres_and_fills_its_holes(tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["blind", "coloured", "other size"])
-def test_refine_rgbd_says_why_there_are_no_metres(tmp_path: Path, kind: str) -> None:
+def test_refine_rgbd_says_why_there_are_no_metres(
+    tmp_path: Path, run: Callable[..., Done], kind: str
+) -> None:
     save_photo(tmp_path / "color.png")
     depths = {
         "blind": (np.zeros((48, 64), np.uint16), "no metres: too few metric samples"),
@@ -161,8 +196,8 @@ def test_refine_rgbd_says_why_there_are_no_metres(tmp_path: Path, kind: str) -> 
     }
     depth, words = depths[kind]
     assert cv2.imwrite(str(tmp_path / "depth.png"), depth)
-    done = run("refine_rgbd.py", "color.png", "depth.png", folder=tmp_path)
-    assert done.returncode == 1
+    done = run("refine_rgbd.py", "color.png", "depth.png")
+    assert done.status == 1
     assert words in done.stderr
     assert not list(tmp_path.glob("*refined*"))
 
@@ -236,7 +271,7 @@ def degrees_between(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
-def test_grasps_are_found_where_the_objects_are(tmp_path: Path) -> None:
+def test_grasps_are_found_where_the_objects_are(tmp_path: Path, run: Callable[..., Done]) -> None:
     points, colors = table_scene()
     # A wall behind the table, larger than it, out of reach; and a few points that are nothing.
     rng = np.random.default_rng(0)
@@ -246,7 +281,7 @@ def test_grasps_are_found_where_the_objects_are(tmp_path: Path) -> None:
     cloud = np.concatenate([points.reshape(-1, 3), others])
     shades = np.concatenate([colors.reshape(-1, 3), np.full(others.shape, 90, np.uint8)])
     write_ply(tmp_path / "cloud.ply", cloud, shades)
-    found = candidates(said(run("grasp_candidates.py", "cloud.ply", folder=tmp_path)))
+    found = candidates(said(run("grasp_candidates.py", "cloud.ply")))
     assert found.shape == (3, 10)
 
     upright = (0.0, 0.0, 1.0)
@@ -269,22 +304,26 @@ def test_grasps_are_found_where_the_objects_are(tmp_path: Path) -> None:
     assert (read_image(tmp_path / "cloud.ply.png") == [0, 200, 0]).all(axis=-1).sum() > 100
 
 
-def test_a_trail_of_flying_pixels_does_not_make_one_object_of_two(tmp_path: Path) -> None:
+def test_a_trail_of_flying_pixels_does_not_make_one_object_of_two(
+    tmp_path: Path, run: Callable[..., Done]
+) -> None:
     points, colors = table_scene()
     ends = np.array([[*CYLINDER_PLACE, 0.05], [*BOXES["thin"][1], 0.05]])
     trail = (np.linspace(*ends, 70) - CAMERA_PLACE) @ camera_axes().T
     cloud = np.concatenate([points.reshape(-1, 3), trail.astype(np.float32)])
     shades = np.concatenate([colors.reshape(-1, 3), np.zeros((70, 3), np.uint8)])
     write_ply(tmp_path / "cloud.ply", cloud, shades)
-    found = candidates(said(run("grasp_candidates.py", "cloud.ply", folder=tmp_path)))
+    found = candidates(said(run("grasp_candidates.py", "cloud.ply")))
     assert found.shape == (3, 10)
 
 
-def test_a_smaller_gripper_takes_less_and_a_bare_table_offers_nothing(tmp_path: Path) -> None:
+def test_a_smaller_gripper_takes_less_and_a_bare_table_offers_nothing(
+    tmp_path: Path, run: Callable[..., Done]
+) -> None:
     points, colors = table_scene()
     write_ply(tmp_path / "cloud.ply", points, colors)
-    small = run("grasp_candidates.py", "cloud.ply", "--opening-m", 0.055, folder=tmp_path)
+    small = run("grasp_candidates.py", "cloud.ply", "--opening-m", 0.055)
     assert [round(row[9], 2) for row in candidates(said(small))] == [0.05]
     is_table = (colors == [170, 150, 130]).all(axis=-1)
     write_ply(tmp_path / "bare.ply", points[is_table], colors[is_table])
-    assert said(run("grasp_candidates.py", "bare.ply", folder=tmp_path)) == ""
+    assert said(run("grasp_candidates.py", "bare.ply")) == ""

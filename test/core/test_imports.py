@@ -7,35 +7,52 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import ppd_core
+
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = {"rclpy", "timm", "torchvision", "matplotlib", "cv2", "skimage", "huggingface_hub", "PIL"}
-
-MEASURE = """
-import sys, time
-import torch
-start = time.process_time()  # Not by the clock on the wall: others may use the machine, too.
-import ppd_core
-print(time.process_time() - start)
-print(*sorted({name.split(".")[0] for name in sys.modules}))
+ALL_HELP = """
+import contextlib, io, re
+from ppd_core.cli import main
+with contextlib.redirect_stdout(io.StringIO()) as printed:
+    assert main(["--help"]) == 0
+commands = re.findall(r"^    (\\w+) ", printed.getvalue(), re.M)
+assert "depth" in commands, printed.getvalue()
+for command in commands:
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main([command, "--help"]) == 0
 """
 
 
-def run_measurement() -> tuple[float, set[str]]:
+def packages_after(program: str) -> set[str]:
+    """The packages that are loaded when the program has run."""
+    report = "import sys; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     out = subprocess.run(
-        [sys.executable, "-c", MEASURE],
+        [sys.executable, "-c", f"{program}\n{report}"],
         capture_output=True,
         text=True,
         check=True,
         timeout=120,
         cwd=ROOT,
-    ).stdout.splitlines()
-    return float(out[0]), set(out[1].split())
+    )
+    return set(out.stdout.split())
 
 
-def test_import_is_cheap_and_light():
-    measurements = [run_measurement() for _ in range(3)]
-    assert min(seconds for seconds, _ in measurements) <= 0.2
-    assert not measurements[0][1] & HEAVY
+def test_all_that_import_offers_comes_without_what_only_some_of_it_needs():
+    # `import *` fails at a name that is not there.
+    assert not packages_after("from ppd_core import *\nDepthPipeline") & HEAVY
+
+
+def test_the_package_and_the_help_of_each_command_come_without_torch():
+    loaded = packages_after(f"import ppd_core\n{ALL_HELP}")
+    assert not loaded & (HEAVY | {"torch", "numpy"})
+
+
+def test_a_name_that_the_package_has_not_is_named():
+    with pytest.raises(AttributeError, match="'ppd_core' has no attribute 'DeepPipeline'"):
+        ppd_core.DeepPipeline  # noqa: B018
 
 
 def imported_packages(path: Path) -> set[str]:

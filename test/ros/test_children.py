@@ -17,6 +17,8 @@ from ppd_ros.children import (
 )
 
 DEADLINE_S = 20.0
+FOREVER_S = 3600.0
+"""Of a wait that must end by something else: longer than the test may take."""
 # Said outright: what a shell runs in the background inherits an ignored SIGINT.
 WAITS = """
 import signal
@@ -134,9 +136,7 @@ def test_wait_for_first_returns_the_child_that_ended(start):
 
 
 def test_wait_for_first_can_be_given_up(start):
-    begin_s = time.monotonic()
-    assert wait_for_first([start(WAITS)], DEADLINE_S, is_given_up=lambda: True) is None
-    assert time.monotonic() - begin_s < DEADLINE_S / 2
+    assert wait_for_first([start(WAITS)], FOREVER_S, is_given_up=lambda: True) is None
 
 
 def test_wait_for_first_gives_up_in_time(start):

@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -122,6 +124,13 @@ def test_shows_with_a_sensor_are_aligned_to_it_and_photos_to_a_constant():
         assert "near_m" not in " ".join(arguments)
     arguments = node_arguments("tiny", photo_show(["coffee"], 5.0))
     assert {"alignment.source:=constant", "alignment.far_m:=10.0"} <= set(arguments)
+
+
+def test_the_demo_and_what_publishes_images_start_without_torch():
+    """Its import takes seconds and 300 MB; only the node and the recorder need it."""
+    names = "demo, sim_camera_node, bag_publisher, photo_publisher, stereo_publisher"
+    program = f"import sys; from ppd_ros import {names}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE_S, cwd=ROOT)
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from ppd_ros.views import View
 DEPTH, ALIGNED = "/ppd/depth/image", "/ppd/alignment"
 DEFAULTS = {spec.name: spec.default for spec in SPECS}
 DEADLINE_S = 20.0
+FOREVER_S = 3600.0
+"""Of a wait that must end by something else: longer than the test may take."""
 
 
 def settings_of(**values):
@@ -66,9 +68,9 @@ def test_each_source_subscribes_to_its_own_topic(world, active):
     always = {"/image", "/camera_info"}
     assert subscriptions(node) == always
     for source, topics in [
-        ("depth", {"/depth_in"}),
+        ("depth", {"/depth_in", "/depth_camera_info"}),
         ("constant", set()),
-        ("depth", {"/depth_in"}),
+        ("depth", {"/depth_in", "/depth_camera_info"}),
         ("none", set()),
     ]:
         applied(world, node, source=source)
@@ -192,7 +194,7 @@ def frame_of(header, *, view=None):
 
 
 def test_source_moge2_gives_the_models_own_samples(world):
-    source = open_source(world.client, "moge2", CameraTopics(""), None)
+    source = open_source(world.client, "moge2", CameraTopics(""), None, None)
     assert source.needs_camera
     assert source.evidence(frame_of(None), settings_of()) == "own samples"
 
@@ -208,7 +210,11 @@ def sensor(world):
 
         def open(self, name):
             self.source = open_source(
-                world.client, name, CameraTopics(""), lambda key, text: self.warned.append(text)
+                world.client,
+                name,
+                CameraTopics(""),
+                lambda key, text: self.warned.append(text),
+                self.warned.append,
             )
             return self.source
 
@@ -315,15 +321,13 @@ def test_deactivate_ends_the_wait_for_a_sensor(world, active):
     nearest = messages.nearest
 
     def noted(*args, **options):
-        messages._arrived_s = time.monotonic() + DEADLINE_S  # as if the sensor were never silent
+        messages._arrived_s = time.monotonic() + FOREVER_S  # as if the sensor were never silent
         waiting.set()
-        return nearest(*args, max_wait_s=DEADLINE_S)
+        return nearest(*args, max_wait_s=FOREVER_S)
 
     messages.nearest = noted
     camera.send()
     world.spin_until(waiting.is_set, "the frame waits for its depth")
-    start_s = time.monotonic()
     node.trigger_deactivate()
-    assert time.monotonic() - start_s < DEADLINE_S / 2
     assert node.cameras[0].alignment_statistics.health().failures == {"unpaired": 1}
     assert received == []

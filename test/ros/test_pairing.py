@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
 from ppd_ros.pairing import KEPT_MESSAGES, OTHER_CLOCK_S, SILENT_S, PairingBuffer
 
 DEADLINE_S = 10.0
+FOREVER_S = 3600.0
+"""Of a wait that must end by something else: longer than the test may take."""
 S = 1_000_000_000
 NOON = 1_700_000_000 * S
 
@@ -65,25 +66,19 @@ def test_a_message_on_its_way_is_waited_for():
 
 
 def test_a_message_that_is_late_enough_ends_the_wait():
-    start_s = time.monotonic()
-    assert filled(-0.1, 0.0).nearest(NOON, max_wait_s=DEADLINE_S).message == 0.0
-    assert filled(0.1).nearest(NOON, max_wait_s=DEADLINE_S).message == 0.1
-    assert time.monotonic() - start_s < DEADLINE_S / 2
+    assert filled(-0.1, 0.0).nearest(NOON, max_wait_s=FOREVER_S).message == 0.0
+    assert filled(0.1).nearest(NOON, max_wait_s=FOREVER_S).message == 0.1
 
 
 def test_the_wait_is_bounded():
-    start_s = time.monotonic()
     assert filled(-0.1).nearest(NOON, max_wait_s=0.05).message == -0.1
-    assert 0.04 < time.monotonic() - start_s < DEADLINE_S
 
 
 def test_close_ends_the_wait():
     buffer = filled(-0.1)
     closer = threading.Timer(0.05, buffer.close)
     closer.start()
-    start_s = time.monotonic()
-    assert buffer.nearest(NOON, max_wait_s=DEADLINE_S).message == -0.1
-    assert time.monotonic() - start_s < DEADLINE_S / 2
+    assert buffer.nearest(NOON, max_wait_s=FOREVER_S).message == -0.1
     closer.join()
 
 
@@ -92,13 +87,10 @@ def test_a_silent_sensor_is_not_waited_for(offset_s):
     clock = Clock()
     buffer = filled(*([] if offset_s is None else [offset_s]), now_s=clock)
     clock.now_s += SILENT_S + 0.1
-    start_s = time.monotonic()
-    buffer.nearest(NOON, max_wait_s=DEADLINE_S)
-    assert time.monotonic() - start_s < DEADLINE_S / 2
+    found = buffer.nearest(NOON, max_wait_s=FOREVER_S)
+    assert (found and found.message) == offset_s
 
 
 def test_stamps_of_another_clock_are_not_waited_for():
-    start_s = time.monotonic()
-    found = filled(-2 * OTHER_CLOCK_S).nearest(NOON, max_wait_s=DEADLINE_S)
+    found = filled(-2 * OTHER_CLOCK_S).nearest(NOON, max_wait_s=FOREVER_S)
     assert found.offset_s == -2 * OTHER_CLOCK_S
-    assert time.monotonic() - start_s < DEADLINE_S / 2

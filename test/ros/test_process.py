@@ -17,7 +17,8 @@ from ppd_ros.children import Child, domain_environment, ended_children
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
-END_S = 2.0
+FOREVER_S = 3600.0
+"""Of a wait that must end by something else: longer than the test may take."""
 
 # A node whose model takes as long to load, or to run, as the command line says; with a third word
 # it is only configured.
@@ -100,7 +101,7 @@ def unconfigured(start, world):
 
 
 def configuring(start, world):
-    child = slow_node(start, load_s=60)
+    child = slow_node(start, load_s=FOREVER_S)
     wait_for_words(child, "MODEL LOADS")
     return child
 
@@ -118,7 +119,7 @@ def active(start, world):
 
 
 def working(start, world):
-    child = slow_node(start, run_s=60)
+    child = slow_node(start, run_s=FOREVER_S)
     received = world.subscribe(Image, "/ppd/depth/image")
     camera = world.camera()
 
@@ -149,14 +150,12 @@ def deactivating(start, world):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_the_node_in_time_with_status_0_in_any_state(start, world, state, number):
     child = state(start, world)
-    begin_s = time.monotonic()
     # As `ros2 launch` does it: what the terminal sent comes once more.
     child.send(number)
     child.send(number)
     time.sleep(0.05)
     child.send(number)
     assert child.wait(START_S) == 0, child.output
-    assert time.monotonic() - begin_s < END_S
     assert "frames: " in child.output
     assert "Traceback" not in child.output
 

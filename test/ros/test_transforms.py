@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 import types
 
 import numpy as np
@@ -17,6 +16,8 @@ from ppd_core.types import AlignmentError
 from ppd_ros.transforms import Transforms
 
 DEADLINE_S = 10.0
+FOREVER_S = 3600.0
+"""Of a wait that must end by something else: longer than the test may take."""
 HALF = 0.5**0.5
 CAMERA = Header(frame_id="camera_optical", stamp=Time(sec=10, nanosec=20))
 LIDAR = Header(frame_id="lidar", stamp=Time(sec=9, nanosec=90))
@@ -150,10 +151,8 @@ def test_close_ends_the_wait_and_the_listening(tf2):
     assert tf2.is_listening
     closer = threading.Timer(0.05, transforms.close)
     closer.start()
-    start_s = time.monotonic()
     with pytest.raises(AlignmentError):
-        transforms.lookup(CAMERA, LIDAR, timeout_s=DEADLINE_S)
-    assert time.monotonic() - start_s < DEADLINE_S / 2
+        transforms.lookup(CAMERA, LIDAR, timeout_s=FOREVER_S)
     closer.join()
     assert not tf2.is_listening
 

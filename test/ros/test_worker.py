@@ -131,13 +131,11 @@ def test_stop_drops_the_waiting_frame_and_ends_after_the_one_in_hand(make_job):
     assert job.frames == [["in hand"]]
 
 
-def test_stop_of_an_idle_worker_is_prompt(make_job):
+def test_stop_ends_an_idle_worker(make_job):
     worker = make_job().worker()
     worker.start()
-    start_s = time.monotonic()
     worker.stop()
     assert worker.join(DEADLINE_S)
-    assert time.monotonic() - start_s < 1.0
 
 
 def test_put_after_stop_is_ignored(make_job):

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,26 +13,18 @@ from ppd_core.backends import BACKENDS, build_backend, graph, resolve_backend
 from ppd_core.backends.eager import EagerBackend
 from ppd_core.backends.graph import GraphBackend
 from ppd_core.compile_cache import VARIABLES, compile_cache_dir
-from ppd_core.config import BACKEND_NAMES
+from ppd_core.config import BACKEND_NAMES, PromptConfig, SpDitConfig
 from ppd_core.device import StageClock
 from ppd_core.flow import timestep_grid
+from ppd_core.models.semantics import DinoV2Prompt
+from ppd_core.models.sp_dit import SpDit
 from ppd_core.networks import Networks
 
+pytestmark = pytest.mark.usefixtures("compiling")
 CPU = torch.device("cpu")
 AREA = 64 * 96
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
 """Largest difference of relative depth, which spans about 1: rounding of the dtype."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiler(cpp_compiler):
-    """A fresh start, and none of the compiled code left for other tests."""
-    torch._dynamo.reset()
-    with pytest.MonkeyPatch.context() as patch:
-        for variable in VARIABLES:  # Not in the user's cache, but kept for the next tests.
-            patch.setenv(variable, str(Path(tempfile.gettempdir(), "ppd_test_compiled", variable)))
-        yield
-    torch._dynamo.reset()
 
 
 @pytest.fixture
@@ -78,18 +68,19 @@ def test_compiled_block_by_block_the_depth_is_that_of_the_plain_path(
 
 
 @pytest.mark.usefixtures("block_by_block")
-def test_it_matches_the_recording_of_the_published_pipeline(
-    golden, full_dit, full_da2_prompt, assert_parity
+def test_a_prompt_compiled_block_by_block_matches_the_recording(
+    golden, with_recipe_weights, assert_parity
 ):
-    recorded = golden("pipeline_full")
-    networks = Networks(
-        PipelineConfig(), nn.ModuleDict({"dit": full_dit, "semantics": full_da2_prompt})
-    )
+    recorded = golden("da2_vits")
+    model = SpDitConfig(hidden_size=32, depth=2, num_heads=2, semantics_dim=384)
+    config = PipelineConfig(model, PromptConfig("da2", "s"))
+    encoder = with_recipe_weights(lambda: DinoV2Prompt("s"))
+    models = nn.ModuleDict({"dit": SpDit(config.model), "semantics": encoder})
+    networks = Networks(config, models)
     graph.compile_networks(networks)
     with torch.no_grad():
-        schedule = networks.schedule(timestep_grid(4), *recorded["noise"].shape[-2:])
-        found = networks.estimate(recorded["image"], recorded["noise"], schedule)
-    assert_parity(found.relative_depth, recorded["relative_depth"])
+        semantics, _ = networks.encode(recorded["image"])
+    assert_parity(semantics, recorded["semantics"])
 
 
 @torch.no_grad()

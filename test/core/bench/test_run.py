@@ -92,8 +92,38 @@ def test_what_finds_no_memory_is_left_out_and_told(calls, monkeypatch):
     subjects = run(plan, told.append).subjects
     assert [subject.configuration.workload.batch for subject in subjects] == [1]
     assert "fp32.eager.32x16.1.b3 left out: the device's memory is too small" in told
-    with pytest.raises(ValueError, match="too little memory for any of it"):
+    with pytest.raises(ValueError, match=r"nothing could be timed; fp32.*memory is too small"):
         run(Plan(Model("nano", CPU), [EAGER], [large]))
+
+
+@pytest.mark.parametrize("fails", ["building", "running"])
+def test_a_way_that_fails_takes_nothing_from_the_others(calls, monkeypatch, fails):
+    build, run_one = Model.build, FakePipeline.__call__
+
+    def building(self, way):
+        if way == EAGER and fails == "building":
+            raise RuntimeError("no kernel image")
+        return build(self, way)
+
+    def running(self, image, **options):
+        if self._way == EAGER and fails == "running":
+            raise RuntimeError("no kernel image")
+        return run_one(self, image, **options)
+
+    monkeypatch.setattr(Model, "build", building)
+    monkeypatch.setattr(FakePipeline, "__call__", running)
+    measured = run(Plan(Model("nano", CPU), [EAGER, BASE], [Workload(32, 16, s) for s in (1, 2)]))
+    assert measured.left_out == {"fp32.eager": "no kernel image"}
+    assert [subject.configuration.way for subject in measured.subjects] == [BASE, BASE]
+
+
+def test_what_is_measured_is_given_as_it_comes(calls):
+    given = []
+    run(
+        Plan(Model("nano", CPU), [EAGER], [Workload(32, 16, steps) for steps in (1, 2)]),
+        on_measured=lambda so_far: given.append([len(one.frame_s) for one in so_far.subjects]),
+    )
+    assert given == [[1], [1, 1], [2, 1], [2, 2], [3, 2], [3, 3]]
 
 
 @pytest.mark.parametrize(

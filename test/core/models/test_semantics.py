@@ -21,12 +21,6 @@ def test_the_small_prompt_matches_the_recording(golden, with_recipe_weights, ass
     assert_parity(tokens, recorded["semantics"])
 
 
-def test_the_large_prompt_matches_the_recording(golden, full_da2_prompt, assert_parity):
-    recorded = golden("da2_vitl")
-    tokens = full_da2_prompt(prepare_image(PromptConfig("da2", "l"), recorded["image"]))
-    assert_parity(tokens, recorded["semantics"])
-
-
 @pytest.mark.parametrize("size", ["s", "b", "l"])
 @pytest.mark.parametrize("kind", ["da2", "dinov2"])
 def test_dino_prompts_have_one_token_for_each_coarse_patch(kind, size):

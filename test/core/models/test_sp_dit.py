@@ -23,12 +23,6 @@ def test_the_tiny_network_matches_the_recording(golden, with_recipe_weights, ass
     assert_parity(velocity, recorded["velocity"])
 
 
-def test_the_full_network_matches_the_recording(golden, full_dit, assert_parity):
-    recorded = golden("dit_full")
-    velocity = full_dit(recorded["x"], recorded["semantics"], recorded["timestep"])
-    assert_parity(velocity, recorded["velocity"])
-
-
 def test_split_tokens_reads_a_token_as_two_by_two():
     tokens = torch.arange(2 * 3 * 4).view(1, 6, 4)  # D = 1, a grid of 2 x 3
     fine = split_tokens(tokens, 2, 3).view(4, 6)
