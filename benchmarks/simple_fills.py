@@ -16,7 +16,7 @@ from ppd_core.geometry.edges import EDGE_RATIO
 INPAINT_RADIUS_PX = 3
 VARIANCES = 0.6
 """How many variances of the window's colour a squared difference is to weigh 1/e, as in the
-published code of both papers. The first paper's text has 2, which is worse here in every figure."""
+published code of both papers. The first paper's text has 2, which is worse here."""
 SHARP_VARIANCES = 0.2
 _LEAST_VARIANCE = 2e-6
 """Of intensity in [0, 1]: on an even surface all neighbours count alike."""
