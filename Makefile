@@ -39,7 +39,7 @@ lint: $(STAMP)  ## ruff and mypy
 gpu: $(STAMP)  ## all that is to be asked of a CUDA device, in nine minutes: docs/performance.md
 	$(BIN)/python benchmarks/gpu.py
 
-rehearsal: $(STAMP)  ## the same on the CPU, with the smallest model
+rehearsal: $(STAMP)  ## the same on the CPU, at the smallest size
 	$(BIN)/python benchmarks/gpu.py --rehearse
 
 clean:  ## remove what the others made

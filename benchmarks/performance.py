@@ -30,7 +30,7 @@ from ppd_core.config import PRESETS
 from ppd_core.device import DTYPES, resolve_device
 
 NANO_SIZE = (128, 96)
-REHEARSED_SIZE = (32, 32)
+REHEARSED_SIZE = (48, 32)
 PUBLISHED_SIZES = ((1024, 768), (640, 480), (384, 512))
 FLOORS = "floors"
 FLOOR_CASES = (*(("ppd-da2", size) for size in PUBLISHED_SIZES), ("nano", NANO_SIZE))
@@ -134,7 +134,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rehearse",
         action="store_true",
-        help="the same ways, steps and batches, but of the model `tiny`, "
+        help="the same ways, steps and batches, but of nano, "
         f"{REHEARSED_SIZE[0]} x {REHEARSED_SIZE[1]}, on the CPU",
     )
     return parser.parse_args(argv)
@@ -161,7 +161,7 @@ def rehearsed(of: Set) -> Set:
     """
     width, height = REHEARSED_SIZE
     small = dict.fromkeys(replace(one, width=width, height=height) for one in of.workloads)
-    return replace(of, model="tiny", device="cpu", bases=(IN_BFLOAT16,), workloads=tuple(small))
+    return replace(of, model="nano", device="cpu", bases=(IN_BFLOAT16,), workloads=tuple(small))
 
 
 def page_of(measured: Measured, figures: Mapping[str, float]) -> str:

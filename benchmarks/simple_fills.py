@@ -15,10 +15,12 @@ from ppd_core.geometry.edges import EDGE_RATIO
 
 INPAINT_RADIUS_PX = 3
 VARIANCES = 0.6
-"""How many variances of the window's intensity make a neighbour count 1/e, as in the published
-code of both papers; the first paper's text has 2, which is worse here in every figure."""
+"""How many variances of the window's colour a squared difference is to weigh 1/e, as in the
+published code of both papers. The first paper's text has 2, which is worse here."""
+SHARP_VARIANCES = 0.2
 _LEAST_VARIANCE = 2e-6
 """Of intensity in [0, 1]: on an even surface all neighbours count alike."""
+_LEAST_WEIGHT = 1e-6
 
 
 def nearest(sensor: np.ndarray) -> np.ndarray:
@@ -69,15 +71,18 @@ def inpainted(sensor: np.ndarray) -> np.ndarray:
     return np.where(is_hole, filled_mm.astype(np.float32) / 1000, sensor)
 
 
-def colorization(sensor: np.ndarray, image: np.ndarray) -> np.ndarray:
+def colorization(
+    sensor: np.ndarray, guide: np.ndarray, variances: float = VARIANCES
+) -> np.ndarray:
     """Spread depth along even colours: the system that fills the holes of NYUv2's depth.
 
-    Each pixel shall be the weighted mean of those around it, who weigh the more the more alike
-    their intensity is; a pixel that the sensor sees shall as much be what the sensor says. So
+    Each pixel shall be the weighted mean of the eight around it, which weigh the more the more
+    alike their colour is; a pixel that the sensor sees shall as much be what the sensor says. So
     what is seen is smoothed a little, too.
 
     Args:
-        image: (H, W, 3) uint8 RGB of the same view.
+        guide: (H, W) uint8, grey as in the papers, or (H, W, 3), of the same view.
+        variances: the less, the more a border of colours is one of depth.
 
     Source: Levin, Lischinski and Weiss, "Colorization using Optimization", SIGGRAPH 2004, eq. 1
     and 2, with depth in the place of colour; Silberman et al., "Indoor Segmentation and Support
@@ -86,8 +91,7 @@ def colorization(sensor: np.ndarray, image: np.ndarray) -> np.ndarray:
     is_seen = np.isfinite(sensor).ravel()
     if not is_seen.any():
         return sensor
-    intensity = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float64) / 255
-    system = sparse.diags(1.0 + is_seen) - _affinity(intensity)
+    system = sparse.diags(1.0 + is_seen) - _affinity(guide, variances)
     # The diagonal dominates, so nothing needs to be pivoted.
     factors = splu(
         system.tocsc(),
@@ -99,13 +103,18 @@ def colorization(sensor: np.ndarray, image: np.ndarray) -> np.ndarray:
     return depth.reshape(sensor.shape).astype(np.float32)
 
 
-def _affinity(intensity: np.ndarray) -> sparse.csr_matrix:
+def _affinity(guide: np.ndarray, variances: float) -> sparse.csr_matrix:
     """(N, N): the weights of the eight pixels around each, in its row, sum 1."""
-    height, width = intensity.shape
+    height, width = guide.shape[:2]
     places = np.arange(height * width).reshape(height, width)
-    around = _windows(intensity, np.nan)
-    denominator = np.maximum(VARIANCES * np.nanvar(around, axis=0), _LEAST_VARIANCE)
-    weight = np.exp(-np.square(around - intensity) / denominator)
+    difference, variance = np.zeros((9, height, width)), np.zeros((height, width))
+    for channel in np.atleast_3d(guide).transpose(2, 0, 1) / 255:
+        around = _windows(channel, np.nan)
+        difference += np.square(around - channel)
+        variance += np.nanvar(around, axis=0)
+    weight = np.exp(-difference / np.maximum(variances * variance, _LEAST_VARIANCE))
+    # A hole that is tied to nothing would make the system singular.
+    weight = np.maximum(weight, _LEAST_WEIGHT)
     weight[4] = np.nan  # itself
     weight /= np.nansum(weight, axis=0)
     is_pair = np.isfinite(weight)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import simple_fills
 import torch
@@ -65,6 +66,10 @@ def _edges_out(seen: Seen) -> np.ndarray:
     return simple_fills.without_edges(seen.sensor)
 
 
+def _grey(seen: Seen) -> np.ndarray:
+    return cv2.cvtColor(seen.image, cv2.COLOR_RGB2GRAY)
+
+
 def _global_fit(seen: Seen) -> np.ndarray:
     assert seen.relative is not None
     anchors = depth_anchors(torch.from_numpy(seen.sensor), *seen.sensor.shape, CONFIG)
@@ -112,12 +117,19 @@ WAYS = {
     "inpaint": Way("`cv2.inpaint`", lambda seen: simple_fills.inpainted(seen.sensor)),
     "colorization": Way(
         "colourisation, as of NYUv2's holes",
-        lambda seen: simple_fills.colorization(seen.sensor, seen.image),
+        lambda seen: simple_fills.colorization(seen.sensor, _grey(seen)),
         max_pixels=COLORIZATION_PIXELS,
     ),
     "colorization_edges_out": Way(
         "the same, edges taken out first",
-        lambda seen: simple_fills.colorization(_edges_out(seen), seen.image),
+        lambda seen: simple_fills.colorization(_edges_out(seen), _grey(seen)),
+        max_pixels=COLORIZATION_PIXELS,
+    ),
+    "colorization_sharp": Way(
+        "the same, along all three colours and with sharper weights",
+        lambda seen: simple_fills.colorization(
+            _edges_out(seen), seen.image, simple_fills.SHARP_VARIANCES
+        ),
         max_pixels=COLORIZATION_PIXELS,
     ),
     "nano_global": Way("nano, global fit", _global_fit, "nano"),

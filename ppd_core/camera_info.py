@@ -31,7 +31,7 @@ def shows_rectified(kind: str, image_topic: str) -> bool:
     """Whether an image is without distortion already.
 
     Args:
-        kind: a key of `ppd_core.types.IMAGE_KINDS`.
+        kind: a key of `ppd_core.config.IMAGE_KINDS`.
         image_topic: of the image, as it really is called.
 
     Source: names of image_proc (image_rect, image_rect_color) and of drivers like it.

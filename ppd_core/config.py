@@ -7,6 +7,7 @@ trusts it. Every error names the field, what was wanted and what came.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 COARSE_PATCH_PX = 16
@@ -18,6 +19,12 @@ MAX_IMAGE_PIXELS = 100_000_000
 PREDICTIONS = ("velocity", "x0")
 BACKEND_NAMES = ("eager", "graph")
 """How a pipeline's networks can be run; see `ppd_core.backends`."""
+IMAGE_KINDS: Mapping[str, str] = {
+    "auto": "rectified where the image topic's name says so (image_rect ...), which is told once",
+    "raw": "as the lens shows it: K and the distortion of the calibration",
+    "rectified": "without distortion: P of the calibration",
+}
+"""What an image may be beside its calibration -> what is taken of that."""
 PACKAGE_FORMATS = ("aoti", "tensorrt")
 """What `ppd export` can make of a model; see `ppd_core.backends.package`."""
 

@@ -19,12 +19,6 @@ DISTORTION_COEFFICIENTS: Mapping[str, tuple[int, ...]] = {
 }
 """Distortion model (sensor_msgs/distortion_models.hpp) -> how many coefficients it may have."""
 
-IMAGE_KINDS: Mapping[str, str] = {
-    "auto": "rectified where the image topic's name says so (image_rect ...), which is told once",
-    "raw": "as the lens shows it: K and the distortion of the calibration",
-    "rectified": "without distortion: P of the calibration",
-}
-"""What an image may be beside its calibration -> what is taken of that."""
 
 RELATIVE_CLOUD_OFFSET = 0.5
 """Added to relative depth where it stands in for z: it reaches down to -0.5, and z must be > 0."""

@@ -17,13 +17,13 @@ from rclpy.parameter import Parameter
 from ppd_core.config import (
     COARSE_PATCH_PX,
     DEFAULT_PROFILE,
+    IMAGE_KINDS,
     PROFILES,
     PipelineConfig,
     PreprocessConfig,
     SamplerConfig,
 )
 from ppd_core.stream import WarmStartConfig
-from ppd_core.types import IMAGE_KINDS
 from ppd_ros import alignment_parameters, model_parameters, output_parameters
 from ppd_ros.alignment_parameters import AlignmentSettings, alignment_settings
 from ppd_ros.output_parameters import (

@@ -18,8 +18,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.camera_info import shows_rectified
+from ppd_core.config import IMAGE_KINDS
 from ppd_core.throttle import Throttle
-from ppd_core.types import IMAGE_KINDS
 from ppd_core.view.assembly import Assembler, Role
 from ppd_core.view.frame import ViewFrame
 from ppd_ros import health

@@ -22,8 +22,9 @@ from ppd_core.alignment.sensors import (
 from ppd_core.bag.messages import message_to_depth, message_to_intrinsics, message_to_rgb
 from ppd_core.camera_info import intrinsics_from_info
 from ppd_core.cloud_reading import xyz_of_cloud
+from ppd_core.config import IMAGE_KINDS
 from ppd_core.depth_reading import in_unit
-from ppd_core.types import IMAGE_KINDS, Alignment, AlignmentError, Intrinsics
+from ppd_core.types import Alignment, AlignmentError, Intrinsics
 
 MAX_BYTES = 512 * 2**20
 
@@ -36,7 +37,7 @@ class RecordedFrameSettings:
         source: one of `ppd_core.alignment.config.SOURCES`.
         constant: what source "constant" gives.
         config: when samples are trusted.
-        image_kind: a key of `ppd_core.types.IMAGE_KINDS`.
+        image_kind: a key of `ppd_core.config.IMAGE_KINDS`.
         max_slop_s: how far apart the stamps of an image and of the sensor's message may be.
         max_wait_s: for how long, in the time of the recording, an image waits for what belongs to
             it and was recorded later.

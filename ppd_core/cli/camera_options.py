@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppd_core.types import IMAGE_KINDS
+from ppd_core.config import IMAGE_KINDS
 
 if TYPE_CHECKING:
     from ppd_core.types import Alignment, Intrinsics

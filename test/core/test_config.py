@@ -34,7 +34,7 @@ REFUSED = [
     (SpDitConfig, {"mlp_ratio": 0}, "mlp_ratio must be > 0, got 0"),
     (SpDitConfig, {"depth": 5}, "depth must be even (the prompt is fused midway), got 5"),
     (SpDitConfig, {"hidden_size": 100}, "hidden_size must be a multiple of 4 * num_heads = 64"),
-    (PromptConfig, {"kind": "clip"}, "one of da2, dinov2, mae, moge2, nano, vggt, got"),
+    (PromptConfig, {"kind": "clip"}, "mae, moge2, nano, vggt, got 'clip'"),
     (PromptConfig, {"size": "g"}, "prompt da2 exists in size s, b, l, got 'g'"),
     (PromptConfig, {"kind": "mae", "size": "s"}, "prompt mae exists in size b, l, got 's'"),
     (PromptConfig, {"kind": "moge2", "size": "s"}, "prompt moge2 exists in size l, got 's'"),

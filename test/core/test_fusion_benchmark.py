@@ -62,10 +62,12 @@ def test_both_pixels_of_a_border_are_taken_out(benchmark):
     np.testing.assert_array_equal(row, a_row(2, 2, NAN, NAN, 3, NAN))
 
 
-def test_colorization_follows_the_colours(benchmark):
-    image = np.zeros((12, 20, 3), np.uint8)
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_colorization_follows_the_colours(benchmark, channels):
+    image = np.zeros((12, 20, *channels), np.uint8)
     image[:, 10:] = 255
-    truth = np.where(image[..., 0] == 0, 1.0, 3.0).astype(np.float32)
+    truth = np.full((12, 20), 1, np.float32)
+    truth[:, 10:] = 3
     sensor = truth.copy()
     sensor[:, 6:14] = NAN
     filled = benchmark("simple_fills").colorization(sensor, image)
@@ -76,7 +78,7 @@ def test_colorization_follows_the_colours(benchmark):
     "name",
     [
         *("nearest", "nearest_edges_out", "far_side", "inpaint"),
-        *("colorization", "colorization_edges_out"),
+        *("colorization", "colorization_edges_out", "colorization_sharp"),
     ],
 )
 def test_a_simple_way_fills_one_surface_and_makes_none_of_nothing(benchmark, name):

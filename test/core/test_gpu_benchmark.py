@@ -6,8 +6,10 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 
 def python(program: str) -> tuple[str, ...]:
@@ -80,10 +82,19 @@ def test_the_limits_of_a_gpu_s_stages_are_nine_minutes_and_each_of_them_is_rehea
         return {word for stage in stages for word in stage.command if word.endswith(".py")}
 
     assert scripts(real) == scripts(rehearsed)
-    assert {stage.name for stage in rehearsed} - {"rounding_tiny"} <= {one.name for one in real}
+    assert {stage.name for stage in rehearsed} <= {stage.name for stage in real}
 
 
 def test_what_overlaps_counts_once(benchmark):
     covered = benchmark("frame_profile").covered
     assert covered([(4, 5), (0, 2), (1, 3), (1, 2)]) == 4
     assert covered([]) == 0
+
+
+def test_random_weights_give_depth_that_is_not_the_same_everywhere(benchmark, tmp_path):
+    rounding = benchmark("rounding")
+    path = rounding.random_checkpoint("tiny", tmp_path / "random.safetensors", "cpu")
+    args = SimpleNamespace(device="cpu", processing_area=32 * 48)
+    found = rounding.depths(path, args, rounding.Way("eager", torch.float32))
+    assert found.shape == (rounding.IMAGES, 32, 48)
+    assert torch.isfinite(found).all() and found.std() > 0.01

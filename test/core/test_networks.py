@@ -21,6 +21,9 @@ def narrow(config: PipelineConfig) -> PipelineConfig:
 VARIANTS = {name: narrow(preset) for name, preset in PRESETS.items()} | {
     "no prompt": PipelineConfig(SpDitConfig(32, 2, 2, has_semantics=False)),
     "no cascade": PipelineConfig(SpDitConfig(32, 2, 2, has_cascade=False)),
+    "efficientnet": PipelineConfig(
+        SpDitConfig(32, 2, 2, semantics_dim=576), PromptConfig("efficientnet", "lite0")
+    ),
     "mae": PipelineConfig(SpDitConfig(32, 2, 2), PromptConfig("mae")),
     "vggt": PipelineConfig(SpDitConfig(32, 2, 2), PromptConfig("vggt")),
 }

@@ -287,7 +287,7 @@ def test_unreadable_depth_is_named(world, sensor):
     sensor.source._topic._on_message(message)
     error = sensor.failure(frame_of(header))
     assert error.reason == "unreadable"
-    assert "/depth_in: depth encoding must be 32FC1 or 16UC1, got 'mono8'" in str(error)
+    assert "/depth_in: depth encoding must be 32FC1 or 16UC1 or mono16, got 'mono8'" in str(error)
 
 
 def test_unreadable_cloud_is_named(world, sensor):

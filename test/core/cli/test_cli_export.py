@@ -8,7 +8,7 @@ from PIL import Image
 from ppd_core import DepthPipeline, PipelineConfig
 from ppd_core.cli import main
 from ppd_core.config import PreprocessConfig, SpDitConfig
-from ppd_core.export import TOLERANCE
+from ppd_core.precision import DEPTH_TOLERANCE
 
 PLAIN = PipelineConfig(
     model=SpDitConfig(hidden_size=16, depth=2, num_heads=1, has_semantics=False),
@@ -34,7 +34,7 @@ def test_the_command_exports_in_bfloat16_what_depth_then_takes(tmp_path, monkeyp
     image = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
     expected = plain(image, num_steps=1).relative_depth_model
     depth = DepthPipeline.from_pretrained("plain.pt2")(image).relative_depth_model
-    assert (depth - expected).norm() <= TOLERANCE[torch.bfloat16] * expected.norm()
+    assert (depth - expected).norm() <= DEPTH_TOLERANCE[torch.bfloat16] * expected.norm()
 
 
 def test_without_a_compiler_the_command_says_what_to_install(tmp_path, monkeypatch, capsys):
