@@ -63,7 +63,7 @@ class GraphBackend:
 
     def __init__(self, networks: Networks) -> None:
         self._plain = EagerBackend(networks)
-        self._networks = networks = networks.twin()
+        self._networks = networks.twin()
         self._programs: OrderedDict[object, Program] = OrderedDict()
         self._refusal = ""
         self._facts: dict[str, str] = {}
@@ -75,7 +75,7 @@ class GraphBackend:
             self._facts["fusion"] = f"none: {reason}"
         else:
             self._facts |= _keep_compiled()
-            compile_networks(networks)
+            compile_networks(self._networks)
 
     @property
     def facts(self) -> Mapping[str, str]:

@@ -39,6 +39,7 @@ def small_networks(dtype: torch.dtype) -> Networks:
     return Networks(loaded.config, loaded.models)
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("dtype", LOW, ids=str)
 def test_every_operation_of_nano_is_explained_by_rounding(dtype):
     loaded = load("nano", CPU, dtype, None, download=False)
@@ -47,6 +48,7 @@ def test_every_operation_of_nano_is_explained_by_rounding(dtype):
     assert deviation.error > 0.05 * deviation.bound  # it was computed in that dtype at all
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("dtype", LOW[:2], ids=str)
 def test_every_operation_of_a_vit_prompt_is_explained_by_rounding(dtype):
     config = PipelineConfig(
