@@ -2,9 +2,10 @@
 
 On the 500 held-out scenes, one 320 x 240 view each: AbsRel, delta1 and flying pixels of the
 sampled depth at the camera's size, beside those of its discriminative twin (the prompt's own
-depth head, upsampled in the same way, `twin_...`), and once more at model size (`model_...`,
-`twin_model_...`); `truth_...` is the training target of that size, upsampled: what the size alone
-costs. Then the whole pipeline's frames a second, point cloud included.
+depth head, upsampled in the same way, `twin_...`) and of the prompt's mixture head at its most
+probable component (`mixture_...`), and once more at model size (`model_...`, `twin_model_...`,
+`mixture_model_...`); `truth_...` is the training target of that size, upsampled: what the size
+alone costs. Then the whole pipeline's frames a second, point cloud included.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from pathlib import Path
 
 import torch
 from held_out import FRAMES, held_out_batches, make_held_out
-from predict import model_images, regressed, sampled, target_depth, upsampled
+from predict import (
+    has_mixture,
+    model_images,
+    regressed,
+    regressed_mode,
+    sampled,
+    target_depth,
+    upsampled,
+)
 from scores import Scores
 from torch import Tensor
 from tqdm import tqdm
@@ -82,6 +91,8 @@ def quality(
         "": partial(sampled, num_steps=num_steps),
         "twin_": regressed,
     }
+    if has_mixture(pipeline):
+        methods["mixture_"] = regressed_mode
     at_camera = {prefix: Scores(CAMERA_RADIUS_PX) for prefix in (*methods, "truth_")}
     at_model = {prefix: Scores() for prefix in methods}
     area = pipeline.config.preprocess.processing_area

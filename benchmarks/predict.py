@@ -9,13 +9,21 @@ import torch
 from torch import Tensor
 
 from ppd_core import DepthPipeline
-from ppd_core.evaluation.baselines.own import regressed
+from ppd_core.evaluation.baselines.own import has_mixture, regressed, regressed_mode
 from ppd_core.flow import timestep_grid
 from ppd_core.geometry.upsample import upsample_depth
 from ppd_core.preprocess import preprocess
 from ppd_core.training.targets import depth_target
 
-__all__ = ["model_images", "regressed", "sampled", "target_depth", "upsampled"]
+__all__ = [
+    "has_mixture",
+    "model_images",
+    "regressed",
+    "regressed_mode",
+    "sampled",
+    "target_depth",
+    "upsampled",
+]
 
 
 def model_images(images: Sequence[np.ndarray], processing_area: int) -> Tensor:

@@ -83,16 +83,17 @@ class Plan:
 
 
 def with_steps(config: TrainConfig, steps: int) -> TrainConfig:
-    """The config for another number of steps, its phases and warm-up in proportion."""
+    """The config for another number of steps; its phases, warm-up and decay in proportion."""
     share = steps / config.steps
 
     def scaled(phase: PhaseConfig) -> PhaseConfig:
         return dataclasses.replace(phase, until_step=max(1, round(phase.until_step * share)))
 
-    warmup_steps = round(config.optimizer.warmup_steps * share)
+    ends = ("warmup_steps", "decay_steps")
+    lengths = {name: round(getattr(config.optimizer, name) * share) for name in ends}
     return dataclasses.replace(
         config,
         steps=steps,
         phases=tuple(map(scaled, config.phases)),
-        optimizer=dataclasses.replace(config.optimizer, warmup_steps=warmup_steps),
+        optimizer=dataclasses.replace(config.optimizer, **lengths),
     )

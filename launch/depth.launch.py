@@ -57,6 +57,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             "for alignment_source depth.",
         ),
         DeclareLaunchArgument(
+            "depth_camera_info_topic",
+            default_value="/camera/aligned_depth_to_color/camera_info",
+            description="Calibration of the depth image, where there is one "
+            "(sensor_msgs/CameraInfo); for alignment_source depth.",
+        ),
+        DeclareLaunchArgument(
             "lidar_topic",
             default_value="/lidar/points",
             description="Point cloud (sensor_msgs/PointCloud2); for alignment_source lidar.",
@@ -184,6 +190,7 @@ def nodes(context: LaunchContext) -> list[Node]:
                 ("image", LaunchConfiguration("image_topic")),
                 ("camera_info", LaunchConfiguration("camera_info_topic")),
                 ("depth_in", LaunchConfiguration("depth_topic")),
+                ("depth_camera_info", LaunchConfiguration("depth_camera_info_topic")),
                 ("lidar_in", LaunchConfiguration("lidar_topic")),
             ],
             ros_arguments=["--log-level", LaunchConfiguration("log_level")],

@@ -30,19 +30,7 @@ def xyz_of_cloud(message: Any) -> np.ndarray:
     height, width = message.height, message.width
     if height * width == 0:
         return np.empty((0, 3), np.float32)
-    # A cloud of one row may leave row_step at 0: nothing is stepped over.
-    row_step = message.row_step if height > 1 else width * message.point_step
-    if row_step < width * message.point_step:
-        raise ValueError(
-            f"cloud row_step must be >= {width * message.point_step} bytes ({width} points of "
-            f"{message.point_step}), got {row_step}"
-        )
-    needed = (height - 1) * row_step + width * message.point_step
-    if len(message.data) < needed:
-        raise ValueError(
-            f"cloud data must be >= {needed} bytes ({height} rows of step {row_step}), "
-            f"got {len(message.data)}"
-        )
+    row_step = cloud_row_step(message)
     points: np.ndarray = np.ndarray(
         (height, width),
         dtype,
@@ -54,6 +42,34 @@ def xyz_of_cloud(message: Any) -> np.ndarray:
         for axis, name in enumerate("xyz"):
             xyz[:, axis] = points[name].ravel()
     return xyz
+
+
+def cloud_row_step(message: Any) -> int:
+    """Bytes from one row of a cloud to the next.
+
+    Some publishers leave `row_step` at 0, or say how long the whole message is. Where the data
+    are too short for that and hold all points, the rows follow each other without padding.
+
+    Raises:
+        ValueError: sizes, steps and data do not agree.
+    """
+    height, width, point_step = message.height, message.width, message.point_step
+    packed, num_bytes = width * point_step, len(message.data)
+    row_step = packed if height == 1 else message.row_step or packed
+    if row_step == height * packed and num_bytes < (height - 1) * row_step + packed:
+        row_step = packed
+    if row_step < packed:
+        raise ValueError(
+            f"cloud row_step must be >= {packed} bytes ({width} points of {point_step}), "
+            f"got {row_step}"
+        )
+    needed = (height - 1) * row_step + packed
+    if num_bytes < needed:
+        raise ValueError(
+            f"cloud data must be >= {needed} bytes ({height} rows of step {row_step}), "
+            f"got {num_bytes}"
+        )
+    return row_step
 
 
 def _xyz_dtype(message: Any) -> np.dtype:

@@ -132,13 +132,14 @@ class SpDitConfig:
 PROMPT_SIZES = {
     "da2": ("s", "b", "l"),
     "dinov2": ("s", "b", "l"),
+    "efficientnet": ("lite0",),
     "mae": ("b", "l"),
     "moge2": ("l",),
     "nano": ("nano",),
     "vggt": ("l",),
 }
 """Prompt kind -> the sizes that it exists in."""
-PROMPT_WIDTH = {"s": 384, "b": 768, "l": 1024, "nano": 512}
+PROMPT_WIDTH = {"s": 384, "b": 768, "l": 1024, "nano": 512, "lite0": 576}
 """Prompt size -> token width."""
 
 
@@ -148,9 +149,10 @@ class PromptConfig:
 
     Args:
         kind: "da2" (Depth Anything V2's encoder), "dinov2" (the plain one), "mae", "moge2",
-            "vggt", or "nano" (the small one that comes with the package).
+            "vggt", or one of the small ones that are trained here: "efficientnet" (from ImageNet)
+            and "nano" (from nothing).
         size: ViT size of the backbone: "s", "b" or "l"; mae has no "s", moge2 and vggt are
-            published as "l" alone, and nano has its own.
+            published as "l" alone, and the small ones have their own.
     """
 
     kind: str = "da2"

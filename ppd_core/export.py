@@ -20,19 +20,13 @@ from ppd_core.config import PACKAGE_FORMATS
 from ppd_core.cpp_compiler import require_cpp_compiler
 from ppd_core.flow import timestep_grid
 from ppd_core.networks import Networks, Schedule
+from ppd_core.precision import DEPTH_TOLERANCE, relative_error
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from ppd_core.pipeline import DepthPipeline
 
-TOLERANCE = {
-    torch.float64: 1e-4,
-    torch.float32: 1e-4,
-    torch.float16: 1e-2,
-    torch.bfloat16: 5e-2,
-}
-"""How far, relatively, a package may be from the plain path: about ten roundings of the dtype."""
 MIN_TORCH = (2, 6)
 
 
@@ -155,16 +149,16 @@ def export(
             with _timed(seconds, "load"):
                 package = open_package(unfinished, facts, pipeline.device)
             with _timed(seconds, "check"):
-                difference = package.run(*inputs).double() - (depth := module(*inputs).double())
+                found, expected = package.run(*inputs), module(*inputs)
         report = ExportReport(
             facts=facts,
             seconds=seconds,
             size_bytes=unfinished.stat().st_size,
-            max_error=float(difference.abs().max()),
-            relative_error=float(difference.norm() / depth.norm()),
-            tolerance=TOLERANCE[pipeline.dtype],
+            max_error=float((found - expected).abs().max()),
+            relative_error=relative_error(found, expected),
+            tolerance=DEPTH_TOLERANCE[pipeline.dtype],
         )
-        if not report.relative_error <= report.tolerance:  # NaN is refused, too
+        if report.relative_error > report.tolerance:
             raise ExportError(
                 f"the package's depth must be within {report.tolerance:.0e} of the plain path's, "
                 f"got a relative error of {report.relative_error:.1e}"

@@ -87,6 +87,7 @@ class AlignmentHealth:
         good_age_s: seconds since a frame's own samples, or what was given, were used; since the
             start where none were.
         failures: name -> how many frames; those that occurred.
+        num_bad_messages: how many of a sensor's messages were left out, for their stamps.
     """
 
     source: str
@@ -95,6 +96,7 @@ class AlignmentHealth:
     failure: str
     good_age_s: float
     failures: Mapping[str, int]
+    num_bad_messages: int = 0
 
 
 class AlignmentStatistics:
@@ -108,6 +110,7 @@ class AlignmentStatistics:
         self._lock = threading.Lock()
         self._now_s = now_s
         self._failures = dict.fromkeys(ALIGNMENT_FAILURES, 0)
+        self._num_bad_messages = 0
         self.restart("none")
 
     def restart(self, source: str) -> None:
@@ -131,6 +134,11 @@ class AlignmentStatistics:
             elif aligned.alignment is not None:
                 self._good_s = self._now_s()
 
+    def count_bad_message(self) -> None:
+        """Count a message of the sensor that was left out."""
+        with self._lock:
+            self._num_bad_messages += 1
+
     def health(self) -> AlignmentHealth:
         """All of it, now."""
         with self._lock:
@@ -141,4 +149,5 @@ class AlignmentStatistics:
                 failure=self._failure,
                 good_age_s=self._now_s() - self._good_s,
                 failures={name: count for name, count in self._failures.items() if count},
+                num_bad_messages=self._num_bad_messages,
             )

@@ -6,7 +6,7 @@ Two reports, so that a monitor shows at once what is ill: the frames, and their 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +26,18 @@ class NodeHealth:
         problem: why the last configure failed or the node stopped by itself, or "".
         is_trained: False for a model that nobody trained.
         model: what else is known of the model: its name, device, dtype.
+        num_callback_errors: how many callbacks of a node raised since the start.
+        callback_error: which one did last, and what; or "".
+        fallbacks: why dtype or backend is not the default one; see `DepthPipeline.fallbacks`.
     """
 
     lifecycle: str
     problem: str
     is_trained: bool = True
     model: Mapping[str, str] = field(default_factory=dict)
+    num_callback_errors: int = 0
+    callback_error: str = ""
+    fallbacks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ def frames_status(health: CameraHealth, before: CameraHealth, name: str) -> Stat
     """
     since = {fate: count - before.counts[fate] for fate, count in health.counts.items()}
     period_s = max(health.now_s - before.now_s, 1e-9)
-    level, message = _judge_frames(health, since)
+    num_errors = health.node.num_callback_errors - before.node.num_callback_errors
+    level, message = _judge_frames(health, since, num_errors)
     values: dict[str, Any] = {
         "lifecycle": health.node.lifecycle,
         **health.node.model,
@@ -77,6 +84,7 @@ def frames_status(health: CameraHealth, before: CameraHealth, name: str) -> Stat
         "rate in (Hz)": f"{since['in'] / period_s:.2f}",
         "rate out (Hz)": f"{since['out'] / period_s:.2f}",
         **{f"frames {fate}": count for fate, count in health.counts.items()},
+        "callback errors": health.node.num_callback_errors,
     }
     for stage, (p50, p95) in health.percentiles_ms.items():
         values[f"{stage} p50 (ms)"] = f"{p50:.1f}"
@@ -93,6 +101,7 @@ def alignment_status(health: CameraHealth, name: str) -> StatusReport:
         "state": alignment.state,
         "failure": alignment.failure,
         "on_failure": health.on_failure,
+        "sensor messages bad": alignment.num_bad_messages,
         "age of last good (s)": f"{alignment.good_age_s:.2f}",
     }
     if alignment.alignment is not None:
@@ -110,9 +119,13 @@ def _weights(node: NodeHealth) -> str:
     return "trained" if node.is_trained else "UNTRAINED"
 
 
-def _judge_frames(health: CameraHealth, since: Mapping[str, int]) -> tuple[int, str]:
+def _judge_frames(
+    health: CameraHealth, since: Mapping[str, int], num_errors: int
+) -> tuple[int, str]:
     if health.node.problem:
         return ERROR, health.node.problem
+    if num_errors:
+        return ERROR, f"{num_errors} callbacks failed: {health.node.callback_error}"
     if health.node.lifecycle != "active":
         # What stands here is of the past.
         return STALE, f"not working: {health.node.lifecycle}"
@@ -125,6 +138,8 @@ def _judge_frames(health: CameraHealth, since: Mapping[str, int]) -> tuple[int, 
         return WARN, "no image comes"
     if not health.node.is_trained:
         return WARN, "the model is UNTRAINED: what comes out is not depth"
+    if health.node.fallbacks:
+        return WARN, "; ".join(health.node.fallbacks)
     return OK, "working"
 
 

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ _PNG_COMPRESS_LEVEL = 3  # half the time of the default 6, files a few per cent 
 _PREVIEW_QUANTILES = (0.02, 0.98)
 _QUANTILE_SAMPLES = 200_000
 _INVALID = 0
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
 class _RefusedError(ValueError):
@@ -45,7 +47,8 @@ def read_image(path: str | Path) -> np.ndarray:
     animation or a file with several pages the first is taken.
 
     Args:
-        path: JPEG, PNG, TIFF, WebP, BMP, GIF, ... whatever Pillow reads, with 8 or 16-bit values.
+        path: JPEG, PNG, TIFF, WebP, BMP, GIF, ... whatever Pillow reads, with 8 or 16-bit values;
+            HEIC where pillow-heif is installed.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -82,13 +85,17 @@ def _opened(path: str | Path) -> Iterator[PIL.Image.Image]:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             _check_file(path)
+            _register_heif()
             with Image.open(path) as image:
                 _check_size(path, image.width, image.height)
                 yield image
         except UnidentifiedImageError as error:
+            found = "something else"
+            if _is_heif(path):
+                found = "HEIC, which needs pip install pillow-heif"
             raise ValueError(
                 f"{path} must be an image file of 8 or 16-bit values (JPEG, PNG, TIFF, WebP, "
-                "...), got something else"
+                f"...), got {found}"
             ) from error
         except Image.DecompressionBombError as error:
             raise ValueError(f"{path} must have at most {_MEGAPIXELS}, got far more") from error
@@ -99,6 +106,22 @@ def _opened(path: str | Path) -> Iterator[PIL.Image.Image]:
         except Exception as error:
             # Pillow's decoders pass on whatever a broken file makes them trip over.
             raise ValueError(f"{path} is damaged: {error}") from error
+
+
+@cache
+def _register_heif() -> None:
+    """Have Pillow read HEIC, as phones write it, where the library for it is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return
+    register_heif_opener()
+
+
+def _is_heif(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
 def read_depth_png16(
@@ -151,20 +174,46 @@ def _check_size(path: Path, width: int, height: int) -> None:
 
 
 def _to_rgb(path: Path, image: PIL.Image.Image) -> np.ndarray:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if image.mode == "F":
         raise _RefusedError(
             f"{path} must have 8 or 16-bit values, got floating point, which has no range to "
             "scale by"
         )
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I"):
         return np.repeat(_scaled_to_8_bits(path, np.asarray(image))[..., None], 3, axis=2)
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))
+
+
+def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    """The picture turned and mirrored as its EXIF orientation says.
+
+    Not by `ImageOps.exif_transpose`: that writes all tags anew, and fails at any of a wrong type.
+    """
+    from PIL import ExifTags, Image
+
+    image.load()  # A TIFF is upright from then on, and says so.
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    # What else the tags hold is no reason to refuse the pixels, however Pillow trips over it.
+    except Exception:
+        return image
+    methods = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    method = methods.get(orientation)
+    return image if method is None else image.transpose(method)
 
 
 def _scaled_to_8_bits(path: Path, values: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """sensor_msgs/Image -> RGB: every encoding that colour and grey cameras send.
 
-Plain 8-bit images, 16-bit values and planar YUV are read here, with OpenCV; mosaics and packed YUV
+Plain images of 8 and 16 bits and planar YUV are read here, with OpenCV; mosaics and packed YUV
 go through a library, see `image_backends`. Only attributes of a message are read, so those of
 rosbags do as well as those of rclpy. A message is never changed.
 """
@@ -20,7 +20,19 @@ _PLAIN = {
     "rgba8": cv2.COLOR_RGBA2RGB,
     "bgra8": cv2.COLOR_BGRA2RGB,
     "mono8": cv2.COLOR_GRAY2RGB,
+    "rgb16": None,
+    "bgr16": cv2.COLOR_BGR2RGB,
+    "rgba16": cv2.COLOR_RGBA2RGB,
+    "bgra16": cv2.COLOR_BGRA2RGB,
+    "mono16": cv2.COLOR_GRAY2RGB,
+    # What OpenCV calls its own types: it keeps colours as blue, green, red.
+    "8UC1": cv2.COLOR_GRAY2RGB,
+    "8UC3": cv2.COLOR_BGR2RGB,
+    "8UC4": cv2.COLOR_BGRA2RGB,
+    "16UC3": cv2.COLOR_BGR2RGB,
+    "16UC4": cv2.COLOR_BGRA2RGB,
 }
+"""Encoding -> what OpenCV makes RGB of it by; None = it is."""
 MOSAICS = ("bayer_rggb", "bayer_bggr", "bayer_gbrg", "bayer_grbg")
 """Encodings of Bayer sensors without their number of bits."""
 _PACKED = {
@@ -42,6 +54,15 @@ ENCODINGS: dict[str, int] = {
     "bgra8": 4,
     "mono8": 1,
     "mono16": 2,
+    "rgb16": 6,
+    "bgr16": 6,
+    "rgba16": 8,
+    "bgra16": 8,
+    "8UC1": 1,
+    "8UC3": 3,
+    "8UC4": 4,
+    "16UC3": 6,
+    "16UC4": 8,
     **{f"{mosaic}8": 1 for mosaic in MOSAICS},
     **{f"{mosaic}16": 2 for mosaic in MOSAICS},
     **dict.fromkeys(_PACKED, 2),
@@ -74,14 +95,15 @@ def image_to_rgb(message: Any) -> np.ndarray:
     pixels = pixel_bytes(message, ENCODINGS[encoding])
     if encoding == "rgb8":
         return np.ascontiguousarray(pixels)
-    if encoding in _PLAIN:
-        return cv2.cvtColor(pixels, _PLAIN[encoding])
     if encoding in _PACKED:
         _check_even(message, message.width, "width")
         return raw_to_rgb(_PACKED[encoding], np.ascontiguousarray(pixels))
-    if encoding == "mono16":
-        return cv2.cvtColor(_eight_bits(pixels, message), cv2.COLOR_GRAY2RGB)
-    mosaic = _eight_bits(pixels, message) if encoding.endswith("16") else pixels[..., 0]
+    if "16" in encoding:
+        pixels = _eight_bits(pixels, message)
+    if encoding in _PLAIN:
+        conversion = _PLAIN[encoding]
+        return pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+    mosaic = pixels[..., 0]
     return mosaic_to_rgb(encoding[: len(MOSAICS[0])], mosaic)
 
 
@@ -153,8 +175,8 @@ def _check_even(message: Any, length: int, side: str) -> None:
 
 
 def _eight_bits(pixels: np.ndarray, message: Any) -> np.ndarray:
-    """(H, W) uint8 of (H, W, 2) bytes: 65535 becomes 255, in steps of 257, to the nearest."""
-    values = np.ascontiguousarray(pixels).view(np.uint16)[..., 0]
+    """(H, W, C) uint8 of (H, W, 2 C) bytes: 65535 becomes 255, in steps of 257, to the nearest."""
+    values = np.ascontiguousarray(pixels).view(np.uint16)
     if bool(message.is_bigendian) != (sys.byteorder == "big"):
         values = values.byteswap()
-    return cv2.convertScaleAbs(values, alpha=1 / 257)
+    return cv2.convertScaleAbs(values, alpha=1 / 257).reshape(values.shape)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -12,9 +13,13 @@ from torch import nn
 
 from ppd_core import weights
 from ppd_core.config import PRESETS, PipelineConfig, config_from_json, config_to_json, preset
-from ppd_core.device import FLOAT8, compute_dtype
+from ppd_core.device import FLOAT8, compute_dtype, resolve_dtype
 from ppd_core.models import build_models
 from ppd_core.models.float8 import is_float8, to_float8
+from ppd_core.networks import Networks
+from ppd_core.precision import LOW, largest_deviation
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +29,49 @@ class Loaded:
     Attributes:
         models: as `build_models` makes them, with weights.
         is_trained: False for weights that nobody trained.
-        seconds: what it took: "build" the networks, and bring the "weights" to their device.
+        seconds: what it took: "build" the networks, and bring the "weights" to their device; where
+            it was done, "check" the dtype.
+        fallback: why the dtype is not the default one, or "".
     """
 
     config: PipelineConfig
     models: nn.ModuleDict
     is_trained: bool
     seconds: Mapping[str, float] = field(default_factory=dict)
+    fallback: str = ""
+
+
+def load_checked(
+    load: Callable[[torch.dtype], Loaded],
+    dtype: torch.dtype | None,
+    device: torch.device,
+    backend: str,
+) -> Loaded:
+    """Networks in a dtype that this device computes rightly; see `precision`.
+
+    Args:
+        load: makes them in a dtype, on the device.
+        dtype: None is the default of device and backend, and float32 where that is wrong.
+
+    Raises:
+        ValueError: the dtype that was asked for cannot be, or is computed wrongly here.
+    """
+    chosen = resolve_dtype(dtype, device, backend)
+    loaded = load(chosen)
+    if chosen not in LOW:
+        return loaded
+    start_s = time.perf_counter()
+    deviation = largest_deviation(Networks(loaded.config, loaded.models))
+    seconds = {**loaded.seconds, "check": time.perf_counter() - start_s}
+    if deviation.is_explained:
+        return replace(loaded, seconds=seconds)
+    wrong = f"{str(chosen).removeprefix('torch.')} is computed wrongly on this {device.type}"
+    if dtype is not None:
+        raise ValueError(f"dtype {wrong}: {deviation}; choose dtype float32")
+    fallback = f"float32 is taken in place of what is faster: {wrong}: {deviation}"
+    _log.warning("%s", fallback)
+    del loaded
+    return replace(load(torch.float32), seconds=seconds, fallback=fallback)
 
 
 def load(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +72,11 @@ class Networks:
         self.denoise = self.dit.denoise
         encoder = models["semantics"] if config.model.has_semantics else None
         self.prompt = encoder.encode if isinstance(encoder, MoGe2) else encoder
+
+    def twin(self) -> Networks:
+        """The same weights, in modules of their own that a backend may change."""
+        tensors = chain(self.models.parameters(), self.models.buffers())
+        return Networks(self.config, deepcopy(self.models, {id(x): x for x in tensors}))
 
     @property
     def dit(self) -> SpDit:

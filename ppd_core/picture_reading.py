@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
 FORMATS = ("JPEG", "PNG")
+_AT_MOST = f"must have at most {MAX_IMAGE_PIXELS // 10**6} megapixels"
 
 
 def compressed_to_rgb(message: Any) -> np.ndarray:
@@ -45,7 +46,7 @@ def compressed_to_rgb(message: Any) -> np.ndarray:
             JPEG nor PNG, over 100 megapixels (refused before it is decoded), or a mosaic that no
             library here converts.
     """
-    if "compressedDepth" in message.format:
+    if "compressedDepth" in message.format or message.format.startswith(("16UC1", "32FC1")):
         raise ValueError(
             f"compressed image must be a colour or grey image, got {message.format!r}"
         )
@@ -73,7 +74,6 @@ def load_picture(data: bytes | memoryview, formats: tuple[str, ...], name: str) 
     from PIL import Image, UnidentifiedImageError
 
     wanted = " or ".join(formats)
-    at_most = f"must have at most {MAX_IMAGE_PIXELS // 10**6} megapixels"
     with warnings.catch_warnings():
         # Pillow warns at 89 megapixels; the limit here is 100.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -87,13 +87,18 @@ def load_picture(data: bytes | memoryview, formats: tuple[str, ...], name: str) 
                 f"{name} must be a {wanted}, got {memoryview(data).nbytes} bytes of something else"
             ) from error
         except Image.DecompressionBombError as error:
-            raise ValueError(f"{name} {at_most}, got far more") from error
+            raise ValueError(f"{name} {_AT_MOST}, got far more") from error
         # Pillow's decoders pass on whatever a broken file makes them trip over.
         except Exception as error:
             raise ValueError(f"{name} is damaged: {error}") from error
-    if not is_small:
-        raise ValueError(f"{name} {at_most}, got {picture.width} x {picture.height}")
+    check_pixels(picture.width, picture.height, name)
     return picture
+
+
+def check_pixels(width: int, height: int, name: str) -> None:
+    """Refuse an image of over 100 megapixels: ValueError, in which it is called `name`."""
+    if width * height > MAX_IMAGE_PIXELS:
+        raise ValueError(f"{name} {_AT_MOST}, got {width} x {height}")
 
 
 def _pixels_of(image: PIL.Image.Image) -> np.ndarray:

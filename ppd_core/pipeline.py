@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from ppd_core.backends import build_backend, resolve_backend
 from ppd_core.backends.aoti import AotiBackend, load_package
 from ppd_core.backends.eager import EagerBackend
+from ppd_core.backends.fallback import FALLBACK
 from ppd_core.backends.package import is_package
 from ppd_core.backends.protocol import Backend
 from ppd_core.config import PipelineConfig, PreprocessConfig, SamplerConfig
 from ppd_core.depth_result import DepthResult
-from ppd_core.device import StageClock, resolve_device, resolve_dtype
+from ppd_core.device import StageClock, resolve_device
 from ppd_core.finish import finish
 from ppd_core.flow import T, interpolate, timestep_grid, warm_timesteps
 from ppd_core.frame import Aligner, Frame, frames_of
-from ppd_core.loading import Loaded, build_random, load, save
+from ppd_core.loading import Loaded, build_random, load, load_checked, save
 from ppd_core.models.moge2 import MoGe2, MoGe2Features, MoGe2Geometry
 from ppd_core.networks import Networks
 from ppd_core.preprocess import model_size
@@ -73,6 +74,7 @@ class DepthPipeline:
         self.state_dtype = runner.state_dtype
         self.is_trained = is_trained
         self.load_seconds: Mapping[str, float] = {}
+        self._fallback = ""
 
     @classmethod
     def from_pretrained(
@@ -94,24 +96,28 @@ class DepthPipeline:
                 (.pt2). A package is a program: loading it runs native code of the file.
             device: default: CUDA if there is any, else the CPU; a package's own.
             dtype: of weights and activations; default as in `device.resolve_dtype`, or a
-                package's own. As torch.float8_e4m3fn: most linears in float8, the rest in
-                bfloat16.
+                package's own, and float32 where that is computed wrongly here. As
+                torch.float8_e4m3fn: most linears in float8, the rest in bfloat16.
             backend: how the networks are run, of `backends.BACKENDS`; default as in
-                `backends.resolve_backend`.
+                `backends.resolve_backend`, and eager from where that fails on.
             weights_dir: where the published files are; see `weights.weights_dir`.
             download: fetch published files that are missing; else their absence is an error.
 
         Raises:
-            ValueError: no such preset, device, dtype or backend, or it cannot run here.
+            ValueError: no such preset, device, dtype or backend, it cannot run here, or the dtype
+                is computed wrongly; see `precision`.
             WeightsError: a file is missing or not what it should be.
         """
         if is_package(name_or_path):
             package = load_package(name_or_path, device, dtype, backend)
             facts = package.built
             return cls(facts.config, None, backend=package, is_trained=facts.is_trained)
-        device, dtype, backend = _resolved(device, dtype, backend)
-        loaded = load(name_or_path, device, dtype, weights_dir, download=download)
-        return cls._of(loaded, backend)
+        checked = resolve_device(device)
+
+        def load_in(dtype: torch.dtype) -> Loaded:
+            return load(name_or_path, checked, dtype, weights_dir, download=download)
+
+        return cls._of(load_in, checked, dtype, backend)
 
     @classmethod
     def from_config(
@@ -124,15 +130,26 @@ class DepthPipeline:
         seed: int = 0,
     ) -> DepthPipeline:
         """Build a pipeline with random weights, the same for the same seed."""
-        device, dtype, backend = _resolved(device, dtype, backend)
-        return cls._of(build_random(config, device, dtype, seed), backend)
+        checked = resolve_device(device)
+
+        def build_in(dtype: torch.dtype) -> Loaded:
+            return build_random(config, checked, dtype, seed)
+
+        return cls._of(build_in, checked, dtype, backend)
 
     @classmethod
-    def _of(cls, loaded: Loaded, backend: str | None) -> DepthPipeline:
-        networks = Networks(loaded.config, loaded.models)
-        built = build_backend(networks, backend)
+    def _of(
+        cls,
+        load_in: Callable[[torch.dtype], Loaded],
+        device: torch.device,
+        dtype: torch.dtype | None,
+        backend: str | None,
+    ) -> DepthPipeline:
+        loaded = load_checked(load_in, dtype, device, resolve_backend(backend, device))
+        built = build_backend(Networks(loaded.config, loaded.models), backend)
         pipeline = cls(loaded.config, loaded.models, backend=built, is_trained=loaded.is_trained)
         pipeline.load_seconds = loaded.seconds
+        pipeline._fallback = loaded.fallback
         return pipeline
 
     def warm_up(
@@ -321,6 +338,12 @@ class DepthPipeline:
         """How the networks are run."""
         return self._backend
 
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """Why dtype or backend is not the default one here, a sentence each; empty where it is, or
+        where another was asked for. More may come while frames do."""
+        return tuple(filter(None, (self._fallback, self._backend.facts.get(FALLBACK))))
+
     def model_size(
         self, height: int, width: int, processing_area: int | None = None
     ) -> tuple[int, int]:
@@ -388,15 +411,6 @@ class DepthPipeline:
                 "model that it was made of"
             )
         return self._networks
-
-
-def _resolved(
-    device: str | torch.device | None, dtype: torch.dtype | None, backend: str | None
-) -> tuple[torch.device, torch.dtype, str]:
-    """What was asked for, or the default of it, which depends on those before it."""
-    device = resolve_device(device)
-    backend = resolve_backend(backend, device)
-    return device, resolve_dtype(dtype, device, backend), backend
 
 
 def _of_each(features: MoGe2Features | None, count: int) -> list[MoGe2Features | None]:

@@ -19,6 +19,12 @@ DISTORTION_COEFFICIENTS: Mapping[str, tuple[int, ...]] = {
 }
 """Distortion model (sensor_msgs/distortion_models.hpp) -> how many coefficients it may have."""
 
+IMAGE_KINDS: Mapping[str, str] = {
+    "auto": "rectified where the image topic's name says so (image_rect ...), which is told once",
+    "raw": "as the lens shows it: K and the distortion of the calibration",
+    "rectified": "without distortion: P of the calibration",
+}
+"""What an image may be beside its calibration -> what is taken of that."""
 
 RELATIVE_CLOUD_OFFSET = 0.5
 """Added to relative depth where it stands in for z: it reaches down to -0.5, and z must be > 0."""
@@ -133,6 +139,7 @@ ALIGNMENT_STATES: Mapping[str, str] = {
 ALIGNMENT_FAILURES: Mapping[str, str] = {
     "few_samples": "too few metric samples, as of a sensor that sees nothing",
     "wrong_unit": "the samples cannot be metres, as of metres in a millimetre image",
+    "not_registered": "the depth image does not show what the image shows",
     "behind_camera": "the cloud lies behind the camera",
     "no_overlap": "the cloud lies outside the image",
     "flat_relative_depth": "the model sees no difference of depth where the samples are",

@@ -63,6 +63,13 @@ SPECS = (
         "Follow the sensor locally on surfaces, beyond one scale and shift for the whole image.",
     ),
     ParameterSpec(
+        "alignment.depth_unit_m",
+        CONFIG.depth_unit_m,
+        "Metres that one unit of a depth image is, such as 0.0001 for 0.1 mm; 0: as its encoding "
+        "has it: 0.001 in 16UC1, 1 in 32FC1.",
+        bounds=(0.0, 1.0),
+    ),
+    ParameterSpec(
         "alignment.min_depth_m",
         CONFIG.min_depth_m,
         "Samples nearer than this are not used. Less than max_depth_m.",
@@ -145,6 +152,7 @@ def alignment_settings(values: Mapping[str, Any]) -> AlignmentSettings:
         source=given["source"],
         constant=alignment_from_range(given["near_m"], given["far_m"]),
         config=AlignmentConfig(
+            depth_unit_m=given["depth_unit_m"],
             min_depth_m=given["min_depth_m"],
             max_depth_m=given["max_depth_m"],
             min_inlier_ratio=given["min_inlier_ratio"],

@@ -6,13 +6,13 @@ come in the thread that spins.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rclpy.node import Node
-from rclpy.time import Time
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from torch import Tensor
 
@@ -20,16 +20,19 @@ from ppd_core.alignment.aligner import Evidence
 from ppd_core.alignment.anchors import Anchors
 from ppd_core.alignment.sensors import (
     cloud_anchors,
+    depth_camera,
     no_camera,
     offset_text,
+    other_view,
     sensor_image_anchors,
 )
 from ppd_core.cloud_reading import xyz_of_cloud
-from ppd_core.depth_reading import image_to_depth
-from ppd_core.types import Alignment, AlignmentError
+from ppd_core.depth_reading import image_to_depth, in_unit
+from ppd_core.types import Alignment, AlignmentError, Intrinsics
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.camera_topics import LIDAR, CameraTopics
 from ppd_ros.pairing import PairingBuffer
+from ppd_ros.stamps import stamp_ns, stamp_problem
 from ppd_ros.topics import Input
 from ppd_ros.transforms import Transforms
 from ppd_ros.views import View
@@ -59,14 +62,15 @@ class Frame:
     @property
     def stamp_ns(self) -> int:
         """When the image was taken."""
-        return Time.from_msg(self.header.stamp).nanoseconds
+        return stamp_ns(self.header.stamp)
 
 
 class Source(Protocol):
     """Where metres come from."""
 
-    needs_camera: bool
-    """Whether the intrinsics make a difference."""
+    @property
+    def needs_camera(self) -> bool:
+        """Whether the intrinsics make a difference."""
 
     def expect(self, stamp_ns: int) -> None:
         """Keep what belongs to an image that is worked on from now on."""
@@ -115,11 +119,14 @@ class SensorTopic:
         node: subscribes.
         message_type: has a header.
         topic: may be remapped.
+        leave_out: told why a message was left out.
     """
 
-    def __init__(self, node: Node, message_type: type, topic: str) -> None:
+    def __init__(
+        self, node: Node, message_type: type, topic: str, leave_out: Callable[[str], None]
+    ) -> None:
         self.name = node.resolve_topic_name(topic)
-        self._node = node
+        self._leave_out = leave_out
         self.messages: PairingBuffer[Any] = PairingBuffer()
         self._input = Input(node, message_type, topic, self._on_message, depth=SENSOR_QUEUE)
 
@@ -134,7 +141,7 @@ class SensorTopic:
             return found.message
         raise AlignmentError(
             "unpaired",
-            f"{self.name} has {self._node.count_publishers(self.name)} publishers, "
+            f"{self.name} has {self._input.describe_publishers()}, "
             f"{self.messages.num_received} messages came, "
             f"{offset_text(None if found is None else found.offset_s)} "
             f"(alignment.max_slop_s is {settings.max_slop_s:g})",
@@ -146,19 +153,38 @@ class SensorTopic:
         self._input.close()
 
     def _on_message(self, message: Any) -> None:
-        self.messages.put(Time.from_msg(message.header.stamp).nanoseconds, message)
+        if problem := stamp_problem(message.header.stamp):
+            self._leave_out(f"left out a message of {self.name}: {problem}")
+            return
+        self.messages.put(stamp_ns(message.header.stamp), message)
 
 
 class DepthSource:
-    """A depth image that is registered to the colour image, on `depth_in`."""
+    """A depth image that is registered to the colour image, on `depth_in`.
 
-    needs_camera = False
+    Where the depth images' own calibration is published, and of the colour image's frame, it says
+    how they lie in it.
+    """
 
-    def __init__(self, node: Node, topic: str, warn: Warn) -> None:
+    def __init__(
+        self, node: Node, topics: CameraTopics, warn: Warn, leave_out: Callable[[str], None]
+    ) -> None:
         self._warn = warn
-        self._topic = SensorTopic(node, Image, topic)
+        self._topic = SensorTopic(node, Image, topics.depth_in, leave_out)
+        self._infos: deque[CameraInfo] = deque(maxlen=1)
+        self._has_told = False
+        self._info_input = Input(node, CameraInfo, topics.depth_camera_info, self._infos.append)
         self.expect = self._topic.messages.expect
-        self.close = self._topic.close
+
+    @property
+    def needs_camera(self) -> bool:
+        """See `Source`."""
+        return bool(self._infos)
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._topic.close()
+        self._info_input.close()
 
     def evidence(self, frame: Frame, settings: AlignmentSettings) -> Evidence:
         """See `Source`."""
@@ -175,13 +201,27 @@ class DepthSource:
             raise AlignmentError("unreadable", f"{self._topic.name}: {error}") from error
         height, width = frame.relative_depth.shape
         return sensor_image_anchors(
-            depth,
+            in_unit(depth, message, settings.config.depth_unit_m),
             height,
             width,
             settings.config,
             rectification=None if frame.view is None else frame.view.rectification,
+            cameras=self._cameras(message, frame, depth.shape),
             device=frame.relative_depth.device,
         )
+
+    def _cameras(
+        self, message: Image, frame: Frame, size: tuple[int, ...]
+    ) -> tuple[Intrinsics, Intrinsics] | None:
+        """Of the depth image and of the colour image, where both are known."""
+        info = self._infos[-1] if self._infos else None
+        own = depth_camera(message, info, frame.header.frame_id, size=size)
+        if own is not None and frame.view is not None and not self._has_told:
+            text = other_view(self._topic.name, info, frame.view.info)
+            self._has_told = bool(text)
+            if text:
+                self._warn("other view", text)
+        return None if own is None or frame.view is None else (own, frame.view.intrinsics)
 
 
 class LidarSource:
@@ -189,8 +229,8 @@ class LidarSource:
 
     needs_camera = True
 
-    def __init__(self, node: Node) -> None:
-        self._topic = SensorTopic(node, PointCloud2, LIDAR)
+    def __init__(self, node: Node, leave_out: Callable[[str], None]) -> None:
+        self._topic = SensorTopic(node, PointCloud2, LIDAR, leave_out)
         self._transforms = Transforms(node)
         self.expect = self._topic.messages.expect
 
@@ -223,8 +263,22 @@ class LidarSource:
         self._transforms.close()
 
 
-def open_source(node: Node, name: str, topics: CameraTopics, warn: Warn) -> Source | None:
-    """Start listening to what `alignment.source` names for a camera; None for "none"."""
+def open_source(
+    node: Node,
+    name: str,
+    topics: CameraTopics,
+    warn: Warn,
+    leave_out: Callable[[str], None],
+) -> Source | None:
+    """Start listening to what `alignment.source` names for a camera; None for "none".
+
+    Args:
+        node: subscribes and logs.
+        name: of the source.
+        topics: of the camera.
+        warn: says what is odd about a message.
+        leave_out: told why a sensor's message was left out.
+    """
     if name == "none":
         return None
     if name == "constant":
@@ -232,7 +286,9 @@ def open_source(node: Node, name: str, topics: CameraTopics, warn: Warn) -> Sour
     if name == "moge2":
         return OwnSource()
     try:
-        return DepthSource(node, topics.depth_in, warn) if name == "depth" else LidarSource(node)
+        if name == "lidar":
+            return LidarSource(node, leave_out)
+        return DepthSource(node, topics, warn, leave_out)
     except (RuntimeError, ValueError) as error:  # A value in qos_overrides that is none.
         return GivenSource(AlignmentError("unpaired", f"cannot subscribe: {error}"))
 

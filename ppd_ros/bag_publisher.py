@@ -17,15 +17,16 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ppd_core.bag.reader import BagMessage, BagReader
 from ppd_core.bag.topics import COMPRESSED
+from ppd_core.depth_reading import compressed_to_depth
 from ppd_core.picture_reading import compressed_to_rgb
 from ppd_core.registry import packaged_recording
-from ppd_ros.compressed_depth import compressed_to_depth
 from ppd_ros.conversions import depth_to_image_mm, rgb_to_image
 from ppd_ros.process import leave, run_node
 from ppd_ros.serialized import restamped, stamp_ns, type_name
 
 OUTPUTS = {"image": Image, "camera_info": CameraInfo, "depth_in": Image, "truth": Image}
 """What is published below camera/, and as what."""
+DEPTH_OUTPUTS = ("depth_in", "truth")
 TRANSPORTS = ("", "/compressed", "/compressedDepth")
 """What may stand after the name of a recorded topic."""
 POLL_S = 0.005
@@ -153,7 +154,8 @@ class BagPublisher(Node):
             self._outputs[output].publish(data)  # rclpy sends bytes as they are.
             return
         try:
-            self._outputs[output].publish(_decoded(deserialize_message(data, CompressedImage)))
+            message = deserialize_message(data, CompressedImage)
+            self._outputs[output].publish(_decoded(message, is_depth=output in DEPTH_OUTPUTS))
         except ValueError as error:
             self.get_logger().warning(f"a message of {recorded.topic} is left out: {error}")
 
@@ -161,8 +163,8 @@ class BagPublisher(Node):
         return int(self.get_clock().now().nanoseconds)
 
 
-def _decoded(message: CompressedImage) -> Image:
-    if "compressedDepth" in message.format:
+def _decoded(message: CompressedImage, *, is_depth: bool) -> Image:
+    if is_depth:
         return depth_to_image_mm(compressed_to_depth(message), message.header)
     return rgb_to_image(compressed_to_rgb(message), message.header)
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ppd_core.frame_statistics import AlignmentStatistics, FrameStatistics
@@ -25,6 +24,7 @@ from ppd_ros.pacing import Pacer
 from ppd_ros.parameters import FrameSettings
 from ppd_ros.requests import WaitingFrame
 from ppd_ros.silence import SilenceWatch
+from ppd_ros.stamps import stamp_ns, stamp_problem
 from ppd_ros.topics import Input
 from ppd_ros.views import KEPT_INFOS
 from ppd_ros.worker import Worker
@@ -66,13 +66,15 @@ class Camera:
         self._infos: deque[CameraInfo] = deque(maxlen=KEPT_INFOS)
         self._last_ns = 0
         self._num_asked = 0
+        self._has_told_of_stamp = False
         self._once = EstimateOnce(node, self.topics.private("estimate_once"), self._why_not)
 
     @property
     def read_topics(self) -> set[str]:
         """What it may subscribe to, with namespace, remapped."""
         topics = self.topics
-        names = (topics.image, topics.camera_info, topics.depth_in, LIDAR)
+        sensors = topics.depth_in, topics.depth_camera_info, LIDAR
+        names = topics.image, topics.camera_info, *sensors
         return {self._node.resolve_topic_name(name) for name in names}
 
     def offer(self, settings: TopicSettings) -> None:
@@ -118,7 +120,7 @@ class Camera:
             image_type = CompressedImage
         self.inputs.append(Input(node, image_type, image_topic, self._on_image))
         self.inputs.append(Input(node, CameraInfo, topics.camera_info, self._on_camera_info))
-        self._watch = SilenceWatch(node, topics.image, self.inputs[0].topic_name, self.statistics)
+        self._watch = SilenceWatch(node, topics.image, self.inputs[0], self.statistics)
 
     def stop_listening(self) -> None:
         """Unsubscribe from the camera; frames that the worker has go on."""
@@ -172,7 +174,10 @@ class Camera:
         if self._worker is None or self.frames is None:
             return
         self.statistics.count("in")
-        self._follow_time(Time.from_msg(image.header.stamp).nanoseconds)
+        if problem := stamp_problem(image.header.stamp):
+            self.frames.refuse(WaitingFrame(image, self._once.take()), ValueError(problem))
+            return
+        self._follow_time(stamp_ns(image.header.stamp))
         if (request := self._once.take()) is not None:
             # A group of its own: nothing that comes later takes its place, or its memory.
             self._num_asked += 1
@@ -189,7 +194,12 @@ class Camera:
             self.statistics.count("replaced")
 
     def _on_camera_info(self, info: CameraInfo) -> None:
-        self._infos.append(info)
+        if not (problem := stamp_problem(info.header.stamp)):
+            self._infos.append(info)
+        elif not self._has_told_of_stamp:
+            self._has_told_of_stamp = True
+            topic = self._node.resolve_topic_name(self.topics.camera_info)
+            self._node.get_logger().warning(f"CameraInfo on {topic} is left out: {problem}")
 
     def _follow_time(self, stamp_ns: int) -> None:
         """Begin anew where the stamps do."""

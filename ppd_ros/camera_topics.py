@@ -33,6 +33,11 @@ class CameraTopics:
         """Of the depth images that are registered to them."""
         return self.relative("depth_in")
 
+    @property
+    def depth_camera_info(self) -> str:
+        """Of the depth images' own calibration, where it is another."""
+        return self.relative("depth_camera_info")
+
     def private(self, topic: str) -> str:
         """An output or a service of the node that is about this camera."""
         return f"~/{self.relative(topic)}"

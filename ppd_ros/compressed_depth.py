@@ -1,7 +1,6 @@
-"""Depth images <-> CompressedImage, as `compressed_depth_image_transport` sends them.
+"""Depth images -> CompressedImage, as `compressed_depth_image_transport` sends them.
 
-The bytes themselves are made in `ppd_core.compressed_images`, and read in
-`ppd_core.depth_reading`.
+The bytes themselves are made in `ppd_core.compressed_images`; `ppd_core.depth_reading` reads them.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from ppd_core.compressed_images import DEPTH_FORMAT, PNG_LEVEL, depth_png
-from ppd_core.depth_reading import png_to_depth
 from ppd_ros.conversions import depth_to_image_mm
 
 
@@ -49,23 +47,3 @@ def image_to_compressed_depth(message: Image, *, png_level: int = PNG_LEVEL) -> 
     millimetres = np.frombuffer(message.data, "<u2").reshape(height, width)
     data = array.array("B", depth_png(millimetres, png_level=png_level))
     return CompressedImage(header=message.header, format=DEPTH_FORMAT, data=data)
-
-
-def compressed_to_depth(message: CompressedImage) -> np.ndarray:
-    """Read a compressed depth image, the inverse of `depth_to_compressed`.
-
-    Returns:
-        (H, W) float32, metres; NaN where the image has no depth (0).
-
-    Raises:
-        ValueError: another format, or the data are no 16-bit PNG of one channel, truncated, or
-            over 100 megapixels.
-    """
-    encoding, _, transport = message.format.partition(";")
-    # Older publishers leave out the word png.
-    if encoding.strip() != "16UC1" or transport.strip() not in (
-        "compressedDepth",
-        "compressedDepth png",
-    ):
-        raise ValueError(f"compressed depth must be {DEPTH_FORMAT!r}, got {message.format!r}")
-    return png_to_depth(message.data)

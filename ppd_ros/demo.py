@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ppd_core.config import PRESETS
+from ppd_core.output_streams import escape_unknown_letters
 from ppd_core.registry import packaged_checkpoint
 from ppd_ros.children import (
     Child,
@@ -47,6 +48,7 @@ UNTRAINED = (
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; returns the exit status."""
+    escape_unknown_letters()
     options = _parser().parse_args(args)
     try:
         show = _show(options)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import torch
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
@@ -24,6 +24,8 @@ from ppd_ros import parameters
 from ppd_ros.anchors import check_model
 from ppd_ros.batches import BatchProcessor, Job, Pipeline, check_effort
 from ppd_ros.camera import Camera, check_topics
+from ppd_ros.core_log import CoreLog
+from ppd_ros.guarded_node import GuardedNode
 from ppd_ros.health import HealthReporter
 from ppd_ros.metres import MakeAligner
 from ppd_ros.model_loading import load_pipeline, process_age_s, ready_pipeline, told
@@ -37,7 +39,7 @@ CLOSE_S = 1.0
 """How long the end of the process waits for the frame in hand."""
 
 
-class DepthNode(LifecycleNode):
+class DepthNode(GuardedNode):
     """Images in; depth images, their calibration and point clouds out.
 
     Subscribes `image`, `camera_info` and, by `alignment.source`, `depth_in` or `lidar_in`, of each
@@ -80,6 +82,7 @@ class DepthNode(LifecycleNode):
         self._start_up_s = process_age_s()
         names = parameters.camera_names(parameters.current_values(self))
         self.cameras = [Camera(self, name) for name in names]
+        self._core_log = CoreLog(self.get_logger())
         refuse_illegal_transitions(self)
         # Not in the callback of the parameters: subscribing declares parameters of its own.
         self._settings_changed = self.create_guard_condition(self._apply_settings)
@@ -199,6 +202,7 @@ class DepthNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """See `rclpy.node.Node`; after `close`."""
+        self._core_log.close()
         super().destroy_node()
         release_state_machine(self)
 
@@ -308,6 +312,9 @@ class DepthNode(LifecycleNode):
             problem=self._problem,
             is_trained=getattr(self._pipeline, "is_trained", True),
             model=model,
+            num_callback_errors=self.num_callback_errors,
+            callback_error=self.callback_error,
+            fallbacks=getattr(self._pipeline, "fallbacks", ()),
         )
         return [camera.health(state, self._settings.alignment) for camera in self.cameras]
 

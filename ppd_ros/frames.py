@@ -10,7 +10,6 @@ from collections.abc import Mapping
 import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ppd_core.depth_result import DepthResult
@@ -26,6 +25,7 @@ from ppd_ros.image_reading import image_to_rgb
 from ppd_ros.metres import Metres
 from ppd_ros.parameters import FrameSettings
 from ppd_ros.requests import NEEDS_CAMERA, Request, WaitingFrame
+from ppd_ros.stamps import stamp_ns
 from ppd_ros.views import Calibrations
 
 WARNING_PERIOD_S = 5.0
@@ -165,7 +165,9 @@ class FrameProcessor:
         view = None
         if wanted & NEEDS_CAMERA or is_tied_by_camera or settings.is_rectified:
             size = rgb.shape[1], rgb.shape[0]
-            view = self.calibrations.view(header, size, is_rectified=settings.is_rectified)
+            view = self.calibrations.view(
+                header, size, kind=settings.image_kind, is_rectified=settings.is_rectified
+            )
         if view is None:
             wanted -= NEEDS_CAMERA
             if settings.is_rectified:
@@ -218,7 +220,8 @@ class FrameProcessor:
 
     def _age_s(self, image: Image | CompressedImage) -> float:
         """Seconds from the image's stamp to now, by the node's clock."""
-        return (self._node.get_clock().now() - Time.from_msg(image.header.stamp)).nanoseconds / 1e9
+        now_ns = self._node.get_clock().now().nanoseconds
+        return float(now_ns - stamp_ns(image.header.stamp)) / 1e9
 
     def _warn(self, key: str, text: str) -> None:
         if words := self._warnings.passes(key, text):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rclpy.node import Node
-from rclpy.time import Time
 from std_msgs.msg import Header
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from ppd_core.types import AlignedDepth, AlignmentError
 from ppd_ros.alignment_parameters import AlignmentSettings
 from ppd_ros.anchors import Frame, Source, open_source
 from ppd_ros.camera_topics import CameraTopics
+from ppd_ros.stamps import stamp_ns
 from ppd_ros.views import View
 
 WARNING_PERIOD_S = 5.0
@@ -110,7 +110,7 @@ class Metres:
     def expect(self, ties: Ties, header: Header) -> None:
         """Say that an image is worked on from now on."""
         if ties.source is not None:
-            ties.source.expect(Time.from_msg(header.stamp).nanoseconds)
+            ties.source.expect(stamp_ns(header.stamp))
 
     def aligner(self, ties: Ties, header: Header, view: View | None) -> Aligner | None:
         """What the pipeline makes one image's metres with; None when depth stays relative."""
@@ -133,7 +133,9 @@ class Metres:
         return align
 
     def _begin(self, settings: AlignmentSettings) -> Ties:
-        source = open_source(self._node, settings.source, self._topics, self._warn)
+        source = open_source(
+            self._node, settings.source, self._topics, self._warn, self._leave_out
+        )
         self._statistics.restart(settings.source)
         return Ties(settings, source, self._new_aligner(settings))
 
@@ -156,6 +158,10 @@ class Metres:
             f"a frame of {self._image_topic} gets no metres from alignment.source "
             f"{ties.settings.source}: {aligned.failure}; {consequence}",
         )
+
+    def _leave_out(self, text: str) -> None:
+        self._statistics.count_bad_message()
+        self._warn("left out", text)
 
     def _warn(self, key: str, text: str) -> None:
         if words := self._warnings.passes(key, text):

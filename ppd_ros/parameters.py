@@ -23,6 +23,7 @@ from ppd_core.config import (
     SamplerConfig,
 )
 from ppd_core.stream import WarmStartConfig
+from ppd_core.types import IMAGE_KINDS
 from ppd_ros import alignment_parameters, model_parameters, output_parameters
 from ppd_ros.alignment_parameters import AlignmentSettings, alignment_settings
 from ppd_ros.output_parameters import (
@@ -128,6 +129,14 @@ SPECS = (
         "camera without it, which is not turned; off: points lie on the rays of the lens. Both "
         "are exact.",
     ),
+    ParameterSpec(
+        "image_kind",
+        "auto",
+        "What the image is beside its camera_info; "
+        + "; ".join(f"{name}: {what}" for name, what in IMAGE_KINDS.items())
+        + ".",
+        choices=tuple(IMAGE_KINDS),
+    ),
     *alignment_parameters.SPECS,
     *(spec for spec in output_parameters.SPECS if not spec.is_fixed_by_configure),
     ParameterSpec(
@@ -196,6 +205,7 @@ class FrameSettings:
         min_period_s: from the start of one frame to that of the next; 0 = no limit.
         is_shrinking: go on with a smaller area when memory is not enough, else stop.
         is_rectified: take the lens distortion out of the image first.
+        image_kind: a key of `IMAGE_KINDS`: what the image is before that.
     """
 
     effort: Effort
@@ -208,6 +218,7 @@ class FrameSettings:
     min_period_s: float
     is_shrinking: bool
     is_rectified: bool
+    image_kind: str
 
 
 def declare(node: Node) -> FrameSettings:
@@ -267,6 +278,7 @@ def frame_settings(values: Mapping[str, Any]) -> FrameSettings:
         min_period_s=1 / max_rate_hz if max_rate_hz > 0 else 0.0,
         is_shrinking=values["on_oom"] == "shrink",
         is_rectified=values["rectify"],
+        image_kind=values["image_kind"],
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.time import Time
 
 from ppd_core.bag.recording import BagMessage, BagTopic
+from ppd_ros import stamps
 from ppd_ros.recorded_files import TRUTH_TOPICS, Frame
 from ppd_ros.serialized import stamp_ns, type_name
 
@@ -113,4 +113,4 @@ def _transform_ns(data: bytes) -> int:
     from tf2_msgs.msg import TFMessage
 
     transforms = deserialize_message(data, TFMessage).transforms
-    return Time.from_msg(transforms[0].header.stamp).nanoseconds if transforms else 0
+    return stamps.stamp_ns(transforms[0].header.stamp) if transforms else 0

@@ -15,6 +15,7 @@ from rclpy.utilities import remove_ros_args
 
 from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.atomic_file import atomic_write
+from ppd_core.output_streams import escape_unknown_letters
 from ppd_core.pipeline import DepthPipeline
 from ppd_ros.photo_publisher import PHOTOS
 from ppd_ros.process import run_node
@@ -136,6 +137,7 @@ class Recorder(Node):
 def main(args: Sequence[str] | None = None) -> int:
     """Record until every photo came or the time is up; returns the exit status."""
     args = sys.argv if args is None else ["recorder", *args]
+    escape_unknown_letters()
     options = _parser().parse_args(remove_ros_args(args)[1:])
     names = [options.truth] if options.truth else options.photos
     deadline_s = time.monotonic() + options.timeout_s

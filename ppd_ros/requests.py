@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from rclpy.task import Future
-from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from ppd_core.stream import WarmStart
 from ppd_core.types import Intrinsics
 from ppd_ros.metres import Ties
 from ppd_ros.parameters import Effort, FrameSettings
+from ppd_ros.stamps import stamp_ns
 from ppd_ros.views import View
 
 NEEDS_INFERENCE = {"depth", "depth_mm", "compressed_depth", "preview", "points", "alignment"}
@@ -74,7 +74,7 @@ class Request:
     @property
     def stamp_s(self) -> float:
         """When the image was taken."""
-        return Time.from_msg(self.frame.image.header.stamp).nanoseconds / 1e9
+        return stamp_ns(self.frame.image.header.stamp) / 1e9
 
     def previous(self, processing_area: int) -> Tensor | None:
         """The depth that it begins from, where the model works at so many pixels."""

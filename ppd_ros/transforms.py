@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 
 from ppd_core.geometry.rigid import rigid_transform
 from ppd_core.types import AlignmentError
+from ppd_ros.stamps import stamp_ns
 
 CACHE_S = 30.0
 """How long transforms are remembered: a slow model asks for one of many seconds ago."""
@@ -100,13 +101,13 @@ class Transforms:
             self._listener = None
 
     def _look_once(self, target: Header, source: Header, fixed_frame: str) -> Any:
-        target_time = Time.from_msg(target.stamp)
+        target_time = Time(nanoseconds=stamp_ns(target.stamp))
         if not fixed_frame:
             return self._buffer.lookup_transform(target.frame_id, source.frame_id, target_time)
         return self._buffer.lookup_transform_full(
             target.frame_id,
             target_time,
             source.frame_id,
-            Time.from_msg(source.stamp),
+            Time(nanoseconds=stamp_ns(source.stamp)),
             fixed_frame,
         )

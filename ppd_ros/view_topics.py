@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
 import rclpy
@@ -16,12 +16,16 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.camera_info import shows_rectified
 from ppd_core.throttle import Throttle
+from ppd_core.types import IMAGE_KINDS
 from ppd_core.view.assembly import Assembler, Role
 from ppd_core.view.frame import ViewFrame
 from ppd_ros import health
 from ppd_ros.conversions import alignment_type
 from ppd_ros.middleware import make_room
+from ppd_ros.silence import transport_hint
 from ppd_ros.topics import Input
 
 NODE_NAME = "ppd_view"
@@ -46,8 +50,8 @@ class TopicViewer:
     """Listens, and makes frames of what it hears.
 
     Args:
-        node: subscribes. Its parameter `image_transport` is "raw" or "compressed", as the depth
-            node's.
+        node: subscribes. Its parameters `image_transport`, `image_kind` and `depth_unit_m` are
+            as the depth node's.
         world_frame: of `ppd_core.view.places.Places`.
 
     Attributes:
@@ -55,7 +59,7 @@ class TopicViewer:
         has_tf: whether tf is listened to; the wheels do not have its messages.
 
     Raises:
-        ValueError: the parameter is neither.
+        ValueError: a parameter is not usable.
     """
 
     def __init__(self, node: Node, *, world_frame: str = "") -> None:
@@ -65,11 +69,28 @@ class TopicViewer:
         self._warnings = Throttle(WARNING_S)
         topics = _topics(node)
         roles = {role for _, role in topics.values()}
-        self._assembler = Assembler(roles, world_frame=world_frame)
+        kind = _parameter(node, "image_kind", "auto", IMAGE_KINDS)
+        self._assembler = Assembler(
+            roles,
+            world_frame=world_frame,
+            is_rectified=shows_rectified(kind, node.resolve_topic_name("image")),
+            depth_unit_m=AlignmentConfig(
+                depth_unit_m=node.declare_parameter("depth_unit_m", 0.0).value
+            ).depth_unit_m,
+        )
         self._inputs = [
-            Input(node, kind, name, self._taker(name, role), depth=5)
+            Input(
+                node,
+                kind,
+                name,
+                self._taker(name, role),
+                depth=5,
+                needs_frame=role is not Role.DIAGNOSTICS,
+            )
             for name, (kind, role) in topics.items()
         ]
+        by_role = zip((role for _, role in topics.values()), self._inputs, strict=True)
+        self._images = next(one for role, one in by_role if role is Role.IMAGE)
         self.has_tf = self._listen_to_tf()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(SILENCE_S, self._tell_silence, clock=steady)
@@ -109,11 +130,10 @@ class TopicViewer:
         if {"ppd/depth/image", "ppd/points"} & self._heard:
             self._node.destroy_timer(self._timer)
             return
-        silent = []
-        for one in self._inputs:
-            count = self._node.count_publishers(one.topic_name)
-            silent.append(f"{one.topic_name} ({count} publishers)")
-        self._warn("silence", f"no depth yet; listening to {', '.join(silent)}")
+        silent = [f"{one.topic_name} ({one.describe_publishers()})" for one in self._inputs]
+        hint = transport_hint(self._node, "image", self._images)
+        hint = f"; the image is read with --ros-args {hint}" if hint else ""
+        self._warn("silence", f"no depth yet; listening to {', '.join(silent)}{hint}")
 
     def _warn(self, key: str, text: str) -> None:
         if words := self._warnings.passes(key, text):
@@ -161,9 +181,7 @@ def _spun(node: Node, viewer: TopicViewer) -> Generator[ViewFrame, None, None]:
 def _topics(node: Node) -> dict[str, tuple[type, Role]]:
     """Those of `TOPICS` that the parameters and the installed types ask for."""
     topics = dict(TOPICS)
-    transport = node.declare_parameter("image_transport", "raw").value
-    if transport not in ("raw", "compressed"):
-        raise ValueError(f"image_transport must be raw or compressed, got {transport!r}")
+    transport = _parameter(node, "image_transport", "raw", ("raw", "compressed"))
     if transport == "compressed":
         del topics["image"]
         # As the depth node has it: of the remapped topic.
@@ -172,6 +190,13 @@ def _topics(node: Node) -> dict[str, tuple[type, Role]]:
     if (kind := alignment_type()) is not None:
         topics["ppd/alignment"] = (kind, Role.ALIGNMENT)
     return topics
+
+
+def _parameter(node: Node, name: str, default: str, choices: Collection[str]) -> str:
+    value = node.declare_parameter(name, default).value
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    return value
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -12,11 +12,20 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from ppd_core.camera_info import info_for_image, intrinsics_from_info, rectified_info
+from ppd_core.camera_info import (
+    info_for_image,
+    intrinsics_from_info,
+    rectified_info,
+    shows_rectified,
+    taken_as_rectified,
+    unfilled_k,
+)
 from ppd_core.geometry.rectify import Rectification, rectification
 from ppd_core.throttle import Throttle
 from ppd_core.types import Intrinsics
 from ppd_ros.camera_topics import CameraTopics
+from ppd_ros.stamps import stamp_ns
+from ppd_ros.topics import describe_publishers
 
 CAMERA_INFO_GRACE_S = 1.0
 """How long a missing CameraInfo goes without a warning."""
@@ -66,13 +75,17 @@ class Calibrations:
         self._info_topic = node.resolve_topic_name(topics.camera_info)
         self._missed_since_s: float | None = None
         self._reminders = Throttle(REMINDER_PERIOD_S)
+        self._told: set[str] = set()
 
-    def view(self, header: Header, size: tuple[int, int], *, is_rectified: bool) -> View | None:
+    def view(
+        self, header: Header, size: tuple[int, int], *, kind: str, is_rectified: bool
+    ) -> View | None:
         """The camera behind an image; None if it is not known, which the log tells.
 
         Args:
             header: of the image.
             size: its width and height.
+            kind: a key of `IMAGE_KINDS`: what the image is beside its calibration.
             is_rectified: whether its distortion is to be taken out.
         """
         info = self._nearest(header)
@@ -85,6 +98,7 @@ class Calibrations:
                 f"{self._info_topic} is of frame {info.header.frame_id!r}, {self._image_topic} "
                 f"of {header.frame_id!r}: is it the same camera?",
             )
+        info = self._of_image(info, kind)
         try:
             intrinsics = intrinsics_from_info(info, *size)
             own_info = info_for_image(info, header, *size)
@@ -101,10 +115,10 @@ class Calibrations:
 
     def _nearest(self, header: Header) -> CameraInfo | None:
         """The calibration with the image's own stamp, else the one nearest to it in time."""
-        stamp_ns = Time.from_msg(header.stamp).nanoseconds
+        image_ns = stamp_ns(header.stamp)
 
         def distance_ns(info: CameraInfo) -> int:
-            return abs(Time.from_msg(info.header.stamp).nanoseconds - stamp_ns)
+            return abs(stamp_ns(info.header.stamp) - image_ns)
 
         # A copy: the executor's thread may add one meanwhile.
         info = min(list(self.infos), key=distance_ns, default=None)
@@ -117,15 +131,30 @@ class Calibrations:
                 self._node.get_logger().warning(words)
         return info
 
+    def _of_image(self, info: CameraInfo, kind: str) -> CameraInfo:
+        """The calibration as it is of an image of that kind."""
+        if shows_rectified(kind, self._image_topic):
+            if kind == "auto":
+                self._tell_once(taken_as_rectified(self._image_topic, self._info_topic))
+            return rectified_info(info)
+        if oddity := unfilled_k(info):
+            self._tell_once(f"{self._info_topic}: {oddity}")
+        return info
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._node.get_logger().warning(text)
+
     def _warn_of_missing(self) -> None:
         now_s = time.monotonic()
         self._missed_since_s = self._missed_since_s or now_s
         # Of the first frame the calibration may just be a moment behind.
         if now_s - self._missed_since_s >= CAMERA_INFO_GRACE_S:
-            publishers = self._node.count_publishers(self._info_topic)
+            publishers = describe_publishers(self._node, self._info_topic, CameraInfo)
             self._warn(
                 "no camera_info",
-                f"no CameraInfo on {self._info_topic} yet ({publishers} publishers): "
+                f"no CameraInfo on {self._info_topic} yet ({publishers}): "
                 "points and depth/camera_info are not published",
             )
 

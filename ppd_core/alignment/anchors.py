@@ -229,7 +229,8 @@ def check_unit(depth: Tensor) -> None:
         raise AlignmentError(
             "wrong_unit",
             f"half of the depths are around {typical:g} m: 16UC1 must be in millimetres and 32FC1 "
-            f"in metres; this looks like {looks_like} image",
+            f"in metres; this looks like {looks_like} image; a sensor's own unit is told by "
+            "alignment.depth_unit_m (--depth-unit)",
         )
 
 

@@ -21,6 +21,8 @@ class AlignmentConfig:
     """When a frame's metric samples are trusted, and what is made of them.
 
     Args:
+        depth_unit_m: metres that one unit of a depth image is; 0: as its encoding has it, 0.001 in
+            16UC1 and 1 in 32FC1 (REP 118).
         min_depth_m, max_depth_m: samples outside are not used; near either end they count less.
         max_samples: how many of a depth image's pixels are used at the most, evenly spread.
         min_samples: fewer are no fit.
@@ -35,6 +37,7 @@ class AlignmentConfig:
         ValueError: a value is not usable; the message says which and what came.
     """
 
+    depth_unit_m: float = 0.0
     min_depth_m: float = 0.1
     max_depth_m: float = 80.0
     max_samples: int = 32_768
@@ -46,6 +49,8 @@ class AlignmentConfig:
     is_tracked: bool = True
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.depth_unit_m) and self.depth_unit_m >= 0):
+            raise ValueError(f"depth_unit_m must be finite and >= 0, got {self.depth_unit_m}")
         if not 0 <= self.min_depth_m < self.max_depth_m < math.inf:
             raise ValueError(
                 "need 0 <= min_depth_m < max_depth_m, finite, got "

@@ -38,7 +38,11 @@ TUKEY = 4.685
 _TUKEY_VARIANCE = 0.82807
 """Mean square, under the weights, of normal noise of deviation 1."""
 _MEDIAN_TO_DEVIATION = 1.4826
-_MIN_DEVIATION = 1e-6
+_MIN_DEVIATION = 1e-4
+"""Well above what float32 rounds off residuals: else exact samples would be outliers by chance."""
+_MIN_VARIANCE = 1e-4
+"""Of relative depth over what counts, as a share of that over all samples: less has no slope, and
+rounding alone makes some."""
 _SHUFFLE = 53  # has no divisor in common with PAIRS
 MIN_RELATIVE_SPREAD = 1e-3
 """Deviation of relative depth over the samples under which it has no slope."""
@@ -254,7 +258,7 @@ def _refine(
         tukey = weight * falloff * falloff
         w, wu, wuu, wv, wuv = torch.bmm(basis, tukey[..., None]).unbind(dim=1)
         determinant = w * wuu - wu * wu
-        is_solvable = determinant > torch.finfo(u.dtype).eps * w * w
+        is_solvable = determinant > _MIN_VARIANCE * w * w
         determinant = torch.where(is_solvable, determinant, 1)
         slope = torch.where(is_solvable, (w * wuv - wu * wv) / determinant, slope)
         offset = torch.where(is_solvable, (wuu * wv - wu * wuv) / determinant, offset)
@@ -276,7 +280,8 @@ def _covariance(u: Tensor, residual: Tensor, weight: Tensor) -> Tensor:
     determinant = p * r - q * q
     adjugate = torch.stack([torch.stack([r, -q], -1), torch.stack([-q, p], -1)], -2)
     # Not torch.linalg.inv: it reads back whether it could.
-    inverse = adjugate / torch.where(determinant > 0, determinant, torch.inf)[:, None, None]
+    is_solvable = determinant > _MIN_VARIANCE * r * r
+    inverse = adjugate / torch.where(is_solvable, determinant, torch.inf)[:, None, None]
     return inverse @ filling @ inverse
 
 

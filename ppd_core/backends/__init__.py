@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from ppd_core.backends.eager import EagerBackend
+from ppd_core.backends.fallback import FallbackBackend
 from ppd_core.backends.graph import GraphBackend
 from ppd_core.backends.protocol import Backend
 from ppd_core.networks import Networks
@@ -35,7 +36,13 @@ def resolve_backend(name: str | None, device: torch.device) -> str:
 def build_backend(networks: Networks, name: str | None = None) -> Backend:
     """Make ready to run networks that have their weights.
 
+    Args:
+        name: of `BACKENDS`; None is the default, and the plain path where that fails.
+
     Raises:
         ValueError: as `resolve_backend`, or it cannot run here.
     """
-    return BACKENDS[resolve_backend(name, networks.device)](networks)
+    resolved = resolve_backend(name, networks.device)
+    if name is None and resolved == "graph":
+        return FallbackBackend(networks)
+    return BACKENDS[resolved](networks)

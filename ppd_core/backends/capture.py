@@ -44,8 +44,10 @@ class CudaCapture:
             here.wait_stream(side)
             graph = torch.cuda.CUDAGraph()
             # Only what this thread asks of CUDA must be fit for a graph.
+            recording = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
             try:
-                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                # Not every torch leaves its own stream again where a capture ends in an error.
+                with torch.cuda.stream(here), recording:
                     given = work()
             except BaseException:
                 # If this was the pool's first graph, torch lets no other one into it any more.

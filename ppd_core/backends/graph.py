@@ -3,6 +3,8 @@
 On a CPU, torch's compiler fuses what lies between the matrix products, and prepacks the weights
 of small networks. On CUDA it fuses, too, and the whole of a frame, from the camera's pixels to
 relative depth, is recorded once for each size, count of images and times, and then replayed.
+Nothing of it is believed: the first frame of each is computed the plain way, too, and the depths
+are compared.
 """
 
 from __future__ import annotations
@@ -11,22 +13,26 @@ import os
 import shutil
 import sysconfig
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ppd_core.backends.capture import Capture, CudaCapture
-from ppd_core.backends.programs import CapturedProgram, Program, WarmProgram
+from ppd_core.backends.eager import EagerBackend
+from ppd_core.backends.programs import CapturedProgram, CompiledProgram, Program
 from ppd_core.compile_cache import keep_compiled
 from ppd_core.config import FINE_PATCH_PX
 from ppd_core.cpp_compiler import require_cpp_compiler
-from ppd_core.device import StageClock
+from ppd_core.device import FLOAT8, StageClock, is_out_of_memory
 from ppd_core.models.attention import fastest_kernel, kernels
-from ppd_core.models.layers import Attention
+from ppd_core.models.float8 import is_float8
+from ppd_core.models.layers import Attention, alike_blocks
 from ppd_core.networks import Estimate, Networks
+from ppd_core.precision import DEPTH_TOLERANCE, relative_error
 from ppd_core.transfer import Uploader
 
 MAX_PROGRAMS = 32
@@ -45,17 +51,21 @@ class GraphBackend:
     """Ready after seconds to minutes for each new size, then several times as fast.
 
     Args:
-        networks: are changed: their attention kernel, and what is compiled of them.
+        networks: stay as they are; a twin of them is compiled.
 
     Raises:
         ValueError: see `compile_networks`.
     """
 
     name = "graph"
+    largest_error = 0.0
+    """Of depth, relative to that of the plain path, so far."""
 
     def __init__(self, networks: Networks) -> None:
-        self._networks = networks
+        self._plain = EagerBackend(networks)
+        self._networks = networks = networks.twin()
         self._programs: OrderedDict[object, Program] = OrderedDict()
+        self._refusal = ""
         self._facts: dict[str, str] = {}
         self._uploader = Uploader(networks.device)
         is_cuda = networks.device.type == "cuda"
@@ -80,18 +90,29 @@ class GraphBackend:
         timesteps: Sequence[int],
         clock: StageClock,
     ) -> Estimate:
-        """See `Backend.estimate`."""
+        """See `Backend.estimate`.
+
+        Raises:
+            ValueError: compiled, the networks give another depth than the plain path here.
+        """
         sizes = tuple(image.shape[:2] for image in images)
         key = sizes, processing_area, tuple(x_t.shape), tuple(timesteps)
         # Always the same mode: compiled code is for one, and another could not write into buffers
         # that were made in inference mode.
         with torch.inference_mode(False), torch.no_grad():
-            if key not in self._programs:
-                if len(self._programs) >= MAX_PROGRAMS:
-                    self._programs.popitem(last=False)
-                self._programs[key] = self._build(images, processing_area, x_t, timesteps)
-            self._programs.move_to_end(key)
-            return self._programs[key].run(images, x_t, clock)
+            if (program := self._programs.get(key)) is not None:
+                self._programs.move_to_end(key)
+                return program.run(images, x_t, clock)
+            if self._refusal:
+                raise ValueError(self._refusal)
+            if len(self._programs) >= MAX_PROGRAMS:
+                self._programs.popitem(last=False)
+            with self._compiler_settings():
+                program = self._build(images, processing_area, x_t, timesteps)
+                estimate = program.run(images, x_t, clock)
+            self._compare(estimate, images, processing_area, x_t, timesteps)
+            self._programs[key] = program
+            return estimate
 
     def _build(
         self,
@@ -104,15 +125,53 @@ class GraphBackend:
         if "attention" not in self._facts:
             self._choose_attention(x_t)
         schedule = networks.schedule(timesteps, *x_t.shape[-2:])
+        if self._capture is None:
+            return CompiledProgram(networks, processing_area, schedule)
+        return CapturedProgram(
+            networks, images, processing_area, x_t, schedule, self._uploader, self._capture
+        )
+
+    @contextmanager
+    def _compiler_settings(self) -> Iterator[None]:
         with (
             torch._dynamo.config.patch({_limit_name(torch._dynamo.config): _RECOMPILE_LIMIT}),
-            torch._inductor.config.patch(freezing=is_small(networks)),
+            torch._inductor.config.patch(freezing=is_small(self._networks)),
         ):
-            if self._capture is None:
-                return WarmProgram(networks, images, processing_area, x_t, schedule)
-            return CapturedProgram(
-                networks, images, processing_area, x_t, schedule, self._uploader, self._capture
+            yield
+
+    def _compare(
+        self,
+        estimate: Estimate,
+        images: Sequence[np.ndarray],
+        processing_area: int,
+        x_t: Tensor,
+        timesteps: Sequence[int],
+    ) -> None:
+        """Refuse a depth that is not the plain path's, now and from now on.
+
+        It is done here and not when the pipeline is loaded: this very program is what will run,
+        and another size would have to be compiled for nothing else.
+        """
+        clock = StageClock(x_t.device)
+        try:
+            expected = self._plain.estimate(images, processing_area, x_t, timesteps, clock)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self._facts["difference from eager"] = "not measured: memory is not enough for it"
+            return
+        difference = relative_error(estimate.relative_depth, expected.relative_depth)
+        dtype = FLOAT8 if is_float8(self._networks.models) else self._networks.dtype
+        tolerance = DEPTH_TOLERANCE[dtype]
+        self.largest_error = max(self.largest_error, difference)
+        self._facts["difference from eager"] = f"{self.largest_error:.2g}"
+        if difference > tolerance:
+            self._refusal = (
+                f"backend graph gives another depth than eager here: the relative difference is "
+                f"{difference:.2g}, rounding of {str(dtype).removeprefix('torch.')} explains "
+                f"{tolerance:.2g}; choose backend eager"
             )
+            raise ValueError(self._refusal)
 
     def _choose_attention(self, x_t: Tensor) -> None:
         """Give SP-DiT the kernel that is fastest here, for its fine tokens."""
@@ -169,20 +228,12 @@ def compile_networks(networks: Networks) -> None:
         if networks.prompt is not None:
             networks.prompt = torch.compile(networks.prompt, dynamic=False)
         return
-    for model in networks.models.values():
-        for blocks in model.modules():
-            if isinstance(blocks, nn.ModuleList | nn.Sequential) and _are_alike(blocks):
-                for block in blocks:
-                    block.compile(dynamic=False)
+    for blocks in alike_blocks(networks.models):
+        for block in blocks:
+            block.compile(dynamic=False)
 
 
 def is_small(networks: Networks) -> bool:
     """Whether the networks are compiled as wholes, their weights prepacked."""
     parameters = sum(p.numel() for p in networks.models.parameters())
     return networks.device.type == "cpu" and parameters <= SMALL_PARAMETERS
-
-
-def _are_alike(blocks: nn.ModuleList | nn.Sequential) -> bool:
-    """Whether these are a transformer's blocks: many of one class, each with parts of its own."""
-    kinds = {type(block) for block in blocks}
-    return len(blocks) > 1 and len(kinds) == 1 and hasattr(blocks[0], "attn")

@@ -29,21 +29,13 @@ class Program(Protocol):
         """See `Backend.estimate`, for what the program was made for."""
 
 
-class WarmProgram:
-    """Compiled functions that have run once on such images."""
+class CompiledProgram:
+    """Compiled functions; they compile when they are first run on such images."""
 
-    def __init__(
-        self,
-        networks: Networks,
-        images: Sequence[np.ndarray],
-        processing_area: int,
-        x_t: Tensor,
-        schedule: Schedule,
-    ) -> None:
+    def __init__(self, networks: Networks, processing_area: int, schedule: Schedule) -> None:
         self._networks = networks
         self._area = processing_area
         self._schedule = schedule
-        self.run(images, x_t, StageClock(networks.device))
 
     def run(self, images: Sequence[np.ndarray], x_t: Tensor, clock: StageClock) -> Estimate:
         """See `Program.run`."""

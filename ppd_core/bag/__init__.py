@@ -10,7 +10,7 @@ A run (`ppd bag`), in the order of the work:
     estimate: model and metres; outputs, output_names: what is written of a frame; health:
         /diagnostics; making: arrays -> messages.
 Frames, from messages:
-    topics: which are the camera's and the sensor's; static: what holds throughout.
+    topics, topic_names: which are the camera's and the sensor's; static: what holds throughout.
     frames: each image waits for what belongs to it; recorded_frame: what then is known of it.
     sensor_buffer, transforms: the sensor's messages and tf; pairing_report: how it went.
     messages: messages -> arrays.

@@ -12,11 +12,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ppd_core.alignment.aligner import SENSORS
-from ppd_core.alignment.sensors import offset_text
+from ppd_core.alignment.sensors import offset_text, other_view
 from ppd_core.bag.messages import checked_stamp_ns, stamp_ns
 from ppd_core.bag.pairing_report import PairingReport
 from ppd_core.bag.recorded_frame import RecordedFrame, RecordedFrameSettings
 from ppd_core.bag.sensor_buffer import Kept, SensorBuffer, is_set_back
+from ppd_core.camera_info import (
+    rectified_info,
+    shows_rectified,
+    taken_as_rectified,
+    unfilled_k,
+)
 from ppd_core.types import AlignmentError
 
 if TYPE_CHECKING:
@@ -105,9 +111,11 @@ class _FrameBuffer:
         self._info_is_awaited = num_infos != 0
         self._info_is_stream = _is_stream(num_infos, self._count(chosen.image))
         self._keep_ns = round((settings.max_wait_s + settings.max_slop_s) * 1e9)
+        self._depth_info: Any = None
         if static is not None:
             for message in static.transforms:
                 self._sensor.add_transforms(message, is_static=True)
+            self._depth_info = static.depth_info
             if static.info is not None:
                 self._infos.append(Kept(static.info, stamp_ns(static.info), log_ns=0))
 
@@ -182,6 +190,8 @@ class _FrameBuffer:
             self._report.num_unreadable += 1
             return replace(alone, problem=str(error) or "the message cannot be read")
         self._report.num_unstamped += not stamp
+        if not image.header.frame_id:
+            self._report.remark(f"{message.topic} has images without a frame_id: so are outputs.")
         return replace(alone, image=image, stamp_ns=stamp, frame_id=image.header.frame_id)
 
     def _release_before(self, time_ns: int | None) -> Iterator[RecordedFrame]:
@@ -212,7 +222,7 @@ class _FrameBuffer:
         frame = waiting.frame
         if frame.image is None:
             return frame
-        frame = replace(frame, info=self._info_of(frame))
+        frame = replace(frame, info=self._of_image(self._info_of(frame)))
         self._report.num_no_camera += frame.info is None
         return self._with_sensor(frame) if self._settings.source in SENSORS else frame
 
@@ -222,6 +232,19 @@ class _FrameBuffer:
             if kept.stamp_ns <= frame.time_ns if kept.stamp_ns else kept.log_ns <= frame.log_ns:
                 return kept.message
         return self._infos[0].message if self._infos else None
+
+    def _of_image(self, info: Any) -> Any:
+        """A calibration as it is of the images."""
+        if info is None:
+            return None
+        image, topic = self._chosen.image, str(self._chosen.camera_info)
+        if shows_rectified(self._settings.image_kind, image):
+            if self._settings.image_kind == "auto":
+                self._report.remark(taken_as_rectified(image, topic))
+            return rectified_info(info)
+        if oddity := unfilled_k(info):
+            self._report.remark(f"{topic}: {oddity}.")
+        return info
 
     def _with_sensor(self, frame: RecordedFrame) -> RecordedFrame:
         topic = self._sensor_topic or self._settings.source
@@ -236,7 +259,9 @@ class _FrameBuffer:
         frame = replace(frame, sensor=kept.message, sensor_offset_s=offset_s)
         if self._settings.source == "depth":
             self._report.note_frames(frame)
-            return frame
+            if told := other_view(topic, self._depth_info, frame.info):
+                self._report.remark(f"{told}.")
+            return replace(frame, sensor_info=self._depth_info)
         pose = self._sensor.pose(frame, kept)
         if isinstance(pose, AlignmentError):
             self._report.num_no_transform += 1

@@ -27,7 +27,7 @@ class RunHealth:
 
     def __init__(self, settings: RunSettings, pipeline: DepthPipeline) -> None:
         self._settings = settings
-        self._model = NodeHealth("active", "", pipeline.is_trained, _facts(pipeline))
+        self._pipeline = pipeline
         self._name = settings.namespace.strip("/")
         self._now_s = 0.0
         self._frames = FrameStatistics()
@@ -73,8 +73,12 @@ class RunHealth:
             self._alignment.record(AlignedDepth(None, result.alignment, result.alignment_failure))
 
     def _health(self) -> CameraHealth:
+        pipeline = self._pipeline
+        node = NodeHealth(
+            "active", "", pipeline.is_trained, _facts(pipeline), fallbacks=pipeline.fallbacks
+        )
         return CameraHealth(
-            node=self._model,
+            node=node,
             name="",
             counts=self._frames.counts,
             percentiles_ms=self._frames.percentiles_ms(),

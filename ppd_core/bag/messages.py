@@ -6,16 +6,13 @@ the reader.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ppd_core.camera_info import intrinsics_from_info
-from ppd_core.depth_reading import image_to_depth, png_to_depth
-from ppd_core.image_backends import RawImage
-from ppd_core.image_reading import ENCODINGS, image_to_rgb, pixel_bytes
+from ppd_core.depth_reading import compressed_to_depth, image_to_depth
+from ppd_core.image_reading import image_to_rgb
 from ppd_core.picture_reading import compressed_to_rgb
 from ppd_core.types import Intrinsics
 
@@ -35,38 +32,19 @@ def checked_stamp_ns(message: Any) -> int:
 
 
 def message_to_rgb(message: Any) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an Image or a CompressedImage.
-
-    Encodings that the node reads are read as by the node; the others that rosbags knows, too.
+    """(H, W, 3) uint8 RGB of an Image or a CompressedImage, read as the node reads it.
 
     Raises:
         ValueError: it cannot be read.
-        ImportError: rosbags-image is not installed.
     """
-    if hasattr(message, "format"):
-        return compressed_to_rgb(message)
-    if message.encoding in ENCODINGS:
-        return image_to_rgb(message)
-    from rosbags.image import ImageError, image_to_cvimage
-
-    # Its annotations name its own message class; all it reads are the attributes.
-    convert: Callable[[Any, str], np.ndarray] = image_to_cvimage
-    # Of padded rows it knows nothing.
-    pixels = np.ascontiguousarray(pixel_bytes(message, _pixel_step(message)))
-    unpadded = RawImage(message.encoding, pixels, message.is_bigendian)
-    try:
-        return np.ascontiguousarray(convert(unpadded, "rgb8"))
-    except (ImageError, TypeError, cv2.error) as error:
-        raise ValueError(
-            f"cannot read an image of encoding {message.encoding}: {error}"
-        ) from error
+    return compressed_to_rgb(message) if hasattr(message, "format") else image_to_rgb(message)
 
 
 def message_to_depth(message: Any, *, keeps_floats: bool = False) -> np.ndarray:
-    """(H, W) float32, metres, NaN = none, of a depth Image or compressedDepth of 16UC1.
+    """(H, W) float32, metres, NaN = none, of a depth Image or CompressedImage.
 
     Args:
-        message: Image or CompressedImage.
+        message: what `ppd_core.depth_reading` reads.
         keeps_floats: give 32FC1 as it came: with its infinities (REP 117), and 0 and less, which
             relative depth has.
 
@@ -75,12 +53,9 @@ def message_to_depth(message: Any, *, keeps_floats: bool = False) -> np.ndarray:
 
     Source: REP 118 (depth images).
     """
-    if hasattr(message, "format"):
-        if "16UC1" not in message.format:
-            raise ValueError(f"compressed depth must be of 16UC1, got {message.format!r}")
-        return png_to_depth(message.data)
-    metres = image_to_depth(message, takes_mono16=True)
-    if not (keeps_floats and message.encoding == "32FC1"):
+    read = compressed_to_depth if hasattr(message, "format") else image_to_depth
+    metres = read(message)
+    if not keeps_floats:
         metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
     return metres
 
@@ -91,15 +66,3 @@ def message_to_intrinsics(message: Any, width: int, height: int) -> Intrinsics |
         return intrinsics_from_info(message, width, height)
     except ValueError:
         return None
-
-
-def _pixel_step(message: Any) -> int:
-    """Bytes a pixel."""
-    from rosbags.image import ImageError
-    from rosbags.image.image import to_cvtype
-
-    try:
-        bits, _, _, channels = to_cvtype(message.encoding)
-    except ImageError as error:
-        raise ValueError(f"image encoding {message.encoding!r} is not known") from error
-    return bits // 8 * channels

@@ -26,7 +26,7 @@ class PairingReport:
         num_unstamped: images with stamp 0, which count as taken when they were recorded.
         num_restarts: how often time went back.
         num_early: frames that did not wait for all they could, for memory was full.
-        other_frames: what was said of frames that the sensor should share with the image.
+        remarks: what else was found, each once.
     """
 
     num_frames: int = 0
@@ -42,7 +42,7 @@ class PairingReport:
     num_unstamped: int = 0
     num_restarts: int = 0
     num_early: int = 0
-    other_frames: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def note_offset(self, offset_s: float | None, *, is_paired: bool) -> None:
         """Count the distance of a frame's nearest sensor message; None where there is none."""
@@ -63,8 +63,13 @@ class PairingReport:
             f"{frame.sensor_topic} is of frame {other!r}, {frame.topic} of {frame.frame_id!r}: is "
             "it registered to the colour image?"
         )
-        if other != frame.frame_id and sentence not in self.other_frames:
-            self.other_frames.append(sentence)
+        if other != frame.frame_id:
+            self.remark(sentence)
+
+    def remark(self, sentence: str) -> None:
+        """Tell something once."""
+        if sentence not in self.remarks:
+            self.remarks.append(sentence)
 
     def describe(self, sensor_topic: str | None, max_slop_s: float) -> Sequence[str]:
         """Sentences on it; of what did not occur there are none."""
@@ -94,4 +99,4 @@ class PairingReport:
             )
         if self.num_restarts:
             sentences.append(f"Time went back {self.num_restarts} times: the recording restarts.")
-        return [*sentences, *self.other_frames]
+        return [*sentences, *self.remarks]

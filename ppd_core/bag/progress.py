@@ -9,7 +9,9 @@ from typing import Any
 
 from ppd_core.depth_result import DepthResult
 
-_COUNTERS = ("states", "no_camera", "failures")
+_COUNTERS = ("states", "no_camera", "failures", "sensor_unreadable")
+MOST_REASONS = 5
+"""More are not kept: of damage each message may have its own."""
 
 
 @dataclass(eq=False)
@@ -22,6 +24,7 @@ class Progress:
         states: state of an alignment, or "lost" -> frames.
         no_camera: why the calibration of images gave no camera -> frames.
         failures: why frames had no metres of their own -> frames.
+        sensor_unreadable: why the sensor's message of a frame could not be read -> frames.
         model_s: seconds that the model and the alignment took.
         total_s: seconds of the whole run.
     """
@@ -31,6 +34,7 @@ class Progress:
     states: Counter[str] = field(default_factory=Counter)
     no_camera: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    sensor_unreadable: Counter[str] = field(default_factory=Counter)
     model_s: float = 0.0
     total_s: float = 0.0
 
@@ -42,8 +46,14 @@ class Progress:
             return
         if are_metres_wanted:
             self.states[result.alignment.state if result.alignment else "lost"] += 1
-        if result.alignment_failure is not None:
-            self.failures[result.alignment_failure.reason] += 1
+        failure = result.alignment_failure
+        if failure is None:
+            return
+        self.failures[failure.reason] += 1
+        if failure.reason == "unreadable":
+            reasons, reason = self.sensor_unreadable, str(failure)
+            is_kept = reason in reasons or len(reasons) < MOST_REASONS
+            reasons[reason if is_kept else "for other reasons"] += 1
 
     def as_json(self) -> dict[str, Any]:
         """To be kept with what was written."""
@@ -53,7 +63,7 @@ class Progress:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Progress:
         """The inverse of `as_json`."""
-        counters = {name: Counter(values[name]) for name in _COUNTERS}
+        counters = {name: Counter(values.get(name, {})) for name in _COUNTERS}
         return cls(**{**values, **counters})
 
     @property

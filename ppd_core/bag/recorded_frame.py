@@ -13,11 +13,17 @@ import torch
 from ppd_core.alignment.aligner import SENSORS, Evidence
 from ppd_core.alignment.anchors import Anchors
 from ppd_core.alignment.config import SOURCES, AlignmentConfig
-from ppd_core.alignment.sensors import cloud_anchors, no_camera, sensor_image_anchors
+from ppd_core.alignment.sensors import (
+    cloud_anchors,
+    depth_camera,
+    no_camera,
+    sensor_image_anchors,
+)
 from ppd_core.bag.messages import message_to_depth, message_to_intrinsics, message_to_rgb
 from ppd_core.camera_info import intrinsics_from_info
 from ppd_core.cloud_reading import xyz_of_cloud
-from ppd_core.types import Alignment, AlignmentError, Intrinsics
+from ppd_core.depth_reading import in_unit
+from ppd_core.types import IMAGE_KINDS, Alignment, AlignmentError, Intrinsics
 
 MAX_BYTES = 512 * 2**20
 
@@ -30,6 +36,7 @@ class RecordedFrameSettings:
         source: one of `ppd_core.alignment.config.SOURCES`.
         constant: what source "constant" gives.
         config: when samples are trusted.
+        image_kind: a key of `ppd_core.types.IMAGE_KINDS`.
         max_slop_s: how far apart the stamps of an image and of the sensor's message may be.
         max_wait_s: for how long, in the time of the recording, an image waits for what belongs to
             it and was recorded later.
@@ -47,6 +54,7 @@ class RecordedFrameSettings:
     max_slop_s: float = 0.1
     max_wait_s: float = 1.0
     fixed_frame: str = ""
+    image_kind: str = "auto"
     max_bytes: int = MAX_BYTES
 
     def __post_init__(self) -> None:
@@ -54,6 +62,9 @@ class RecordedFrameSettings:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {self.source!r}")
         if self.source == "constant" and self.constant is None:
             raise ValueError("source constant needs an alignment, got none")
+        if self.image_kind not in IMAGE_KINDS:
+            known = ", ".join(IMAGE_KINDS)
+            raise ValueError(f"image_kind must be one of {known}, got {self.image_kind!r}")
         for name in ("max_slop_s", "max_wait_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -77,9 +88,10 @@ class RecordedFrame:
         problem: why it is none; "" where it is one, be its content damaged: `rgb` tells that.
         is_restart: time was set back before it, as of a recording that begins anew: what is known
             of the frames before is to be forgotten.
-        info: the calibration in force, or None.
+        info: the calibration in force, as it is of the image, or None.
         sensor: the sensor's message, or None where `source` reads none or none belongs to it.
         sensor_topic: where it is from.
+        sensor_info: its own calibration, or None.
         sensor_offset_s: how much later it was stamped.
         camera_from_sensor: (4, 4) float64 for source "lidar".
         failure: why there is no sensor message, or no place for it.
@@ -97,6 +109,7 @@ class RecordedFrame:
     info: Any = None
     sensor: Any = None
     sensor_topic: str = ""
+    sensor_info: Any = None
     sensor_offset_s: float | None = None
     camera_from_sensor: np.ndarray | None = None
     failure: AlignmentError | None = None
@@ -146,7 +159,8 @@ class RecordedFrame:
 
         Args:
             height, width: of the image that depth is made of.
-            intrinsics: of that image; only source "lidar" needs them.
+            intrinsics: of that image; source "lidar" needs them, and a depth image that lies
+                otherwise than the image.
             own_anchors: gives the model's own samples, for source "moge2".
             device: of the samples.
 
@@ -183,13 +197,15 @@ class RecordedFrame:
             raise self.failure
         if self.sensor is None:
             raise AlignmentError("unpaired", self.problem or "no message of the sensor was read")
-        reading = self._reading()
+        reading = self.sensor_reading()
         if settings.source == "depth":
+            own = depth_camera(self.sensor, self.sensor_info, self.frame_id, size=reading.shape)
             return sensor_image_anchors(
                 reading,
                 height,
                 width,
                 settings.config,
+                cameras=None if own is None or intrinsics is None else (own, intrinsics),
                 device=device,
             )
         assert intrinsics is not None and self.camera_from_sensor is not None
@@ -197,14 +213,16 @@ class RecordedFrame:
             reading, self.camera_from_sensor, intrinsics, settings.config, device=device
         )
 
-    def _reading(self) -> np.ndarray:
-        """The sensor's message as an array.
+    def sensor_reading(self) -> np.ndarray:
+        """The sensor's message as an array: (h, w) or (N, 3) float32, metres.
 
         Raises:
             AlignmentError: "unreadable".
         """
-        read = message_to_depth if self.settings.source == "depth" else xyz_of_cloud
         try:
-            return read(self.sensor)
+            if self.settings.source != "depth":
+                return xyz_of_cloud(self.sensor)
+            unit_m = self.settings.config.depth_unit_m
+            return in_unit(message_to_depth(self.sensor), self.sensor, unit_m)
         except ValueError as error:
             raise AlignmentError("unreadable", f"{self.sensor_topic}: {error}") from error

@@ -17,11 +17,12 @@ class StaticParts:
 
     Attributes:
         transforms: all messages of /tf_static.
-        info: the first calibration, or None.
+        info, depth_info: the first calibration of the images and of the depth images, or None.
     """
 
     transforms: Sequence[Any] = ()
     info: Any = None
+    depth_info: Any = None
 
 
 def read_static(reader: MessageSource, chosen: ChosenTopics) -> StaticParts:
@@ -34,10 +35,10 @@ def read_static(reader: MessageSource, chosen: ChosenTopics) -> StaticParts:
         ValueError: the reader's own, for what is no recording at all.
     """
     left = {name: reader.topics[name].count for name in chosen.tf_static}
-    if chosen.camera_info is not None and reader.topics[chosen.camera_info].count != 0:
-        left[chosen.camera_info] = 1
+    infos: dict[str | None, Any] = {chosen.camera_info: None, chosen.depth_info: None}
+    left |= {name: 1 for name in infos if name is not None and reader.topics[name].count != 0}
     left = {name: count for name, count in left.items() if count != 0}
-    transforms, info = [], None
+    transforms = []
     if not left:
         return StaticParts()
     for message in reader.messages(tuple(left)):
@@ -47,8 +48,8 @@ def read_static(reader: MessageSource, chosen: ChosenTopics) -> StaticParts:
             read = reader.deserialize(message)
         except ValueError:
             continue  # The pass over the frames tells of it.
-        if message.topic == chosen.camera_info:
-            info = info or read
+        if message.topic in infos:
+            infos[message.topic] = infos[message.topic] or read
         else:
             transforms.append(read)
         count = left[message.topic]
@@ -57,4 +58,4 @@ def read_static(reader: MessageSource, chosen: ChosenTopics) -> StaticParts:
         left = {name: count for name, count in left.items() if count != 0}
         if not left:
             break
-    return StaticParts(transforms, info)
+    return StaticParts(transforms, infos[chosen.camera_info], infos[chosen.depth_info])

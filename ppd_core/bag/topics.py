@@ -1,37 +1,42 @@
 """What is taken of a recording: which of its topics are the camera's, the sensor's and tf's.
 
-Nobody agrees on names, so a topic is known by its type and by the words in its name.
+Nobody agrees on names, so a topic is known by its type, then by the encoding of its images, and
+only then by the words in its name, see `topic_names`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ppd_core.bag.topic_names import (
+    COLOR,
+    OTHER_EYES,
+    camera_namespace,
+    device,
+    familiar,
+    info_names,
+    is_aside,
+    is_registered,
+    main_stream,
+    rank,
+    says_depth,
+    words,
+)
+from ppd_core.depth_reading import shows_depth
+
 if TYPE_CHECKING:
-    from ppd_core.bag.recording import BagTopic
+    from ppd_core.bag.recording import BagTopic, MessageSource
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, CLOUD = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2"
 TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 """The second is of the first years of ROS 1."""
 
-_TRANSPORTS = ("compressed", "compressedDepth")
 _OWN = "ppd"
 """Part of the names of all that the node writes."""
-_NO_COLOR = {"infra", "ir", "mask", "masks", "label", "labels", "segmentation", "semantic"}
-_NO_COLOR |= {"preview", "disparity", "confidence", "thermal", "truth", "normals"}
-_COLOR = {"rgb", "color", "colour"}
-_OTHER_EYES = {"left", "right", "stereo", "gray", "grey", "mono", "fisheye"}
-"""Beside a colour stream of the same device, these are not what is meant."""
-_REGISTERED = ("depth_to_color", "depth_to_rgb", "depth_registered", "registered")
-_COLOR_TO_DEPTH = ("color_to_depth", "rgb_to_depth")
-"""Colour in the depth camera's place: neither of the two."""
-_NAMES: tuple[str, ...] = ("image_raw", "image", "image_color", "image_raw_color")
-_NAMES += ("image_rect_color", "image_rect_raw", "image_rect", "image_mono")
-"""Of several images of one camera the first of these: K and D of a calibration are of the raw."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class ChosenTopics:
         depth: depth images of the same camera, or None.
         lidar: PointCloud2, or None.
         tf, tf_static: what says where frames are.
+        depth_info: the depth images' own calibration, or None.
     """
 
     image: str
@@ -52,6 +58,7 @@ class ChosenTopics:
     lidar: str | None = None
     tf: tuple[str, ...] = ()
     tf_static: tuple[str, ...] = ()
+    depth_info: str | None = None
 
     def names(self, source: str) -> frozenset[str]:
         """Those that are read when metres come from a source of `alignment.config.SOURCES`."""
@@ -86,31 +93,79 @@ def choose_topics(
     depth: str | None = None,
     lidar: str | None = None,
     source: str = "none",
+    holds_depth: Mapping[str, bool | None] | None = None,
 ) -> ChosenTopics:
-    """Take the topics that were named, and find the others by type and name.
+    """Take the topics that were named, and find the others by type, encoding and name.
 
     Args:
         topics: of the recording, by name.
         image, camera_info, depth, lidar: names as given, or None to find them.
         source: of `alignment.config.SOURCES`; what it needs must be there, the rest may be missing
             or be left open where several would do.
+        holds_depth: of `read_encodings`; what is not in it goes by its name alone.
 
     Raises:
         ValueError: a name that was given is not there or of another type, there is no image, or
             several topics would do; the message lists them and names the option that decides.
     """
-    image = _given(topics, "--image", image, (IMAGE, COMPRESSED)) or _find_image(topics)
+    holds_depth = holds_depth or {}
+    image = _given(topics, "--image", image, (IMAGE, COMPRESSED)) or _find_image(
+        topics, holds_depth
+    )
+    info = _given(topics, "--camera-info", camera_info, (CAMERA_INFO,))
+    info = info or find_calibration(topics, image)
+    depth = _given(topics, "--depth", depth, (IMAGE, COMPRESSED)) or _find_depth(
+        topics, holds_depth, image, is_needed=source == "depth"
+    )
+    depth_info = None if depth is None else find_calibration(topics, depth)
     return ChosenTopics(
         image=image,
-        camera_info=_given(topics, "--camera-info", camera_info, (CAMERA_INFO,))
-        or _beside(topics, image),
-        depth=_given(topics, "--depth", depth, (IMAGE, COMPRESSED))
-        or _find_depth(topics, image, is_needed=source == "depth"),
+        camera_info=info,
+        depth=depth,
         lidar=_given(topics, "--lidar", lidar, (CLOUD,))
         or _find_lidar(topics, is_needed=source == "lidar"),
         tf=tuple(name for name in _of_types(topics, TF_TYPES) if not _is_static(name)),
         tf_static=tuple(name for name in _of_types(topics, TF_TYPES) if _is_static(name)),
+        # Beside the colour image's calibration, in one namespace, is no other.
+        depth_info=None if depth_info == info else depth_info,
     )
+
+
+def read_encodings(reader: MessageSource) -> dict[str, bool | None]:
+    """Topic of images -> whether its first message holds depth, by `depth_reading.shows_depth`.
+
+    Topics without a message, and those whose first cannot be read, are left out.
+    """
+    found = {}
+    for name in _of_types(reader.topics, (IMAGE, COMPRESSED)):
+        if reader.topics[name].count == 0:
+            continue
+        for message in reader.messages([name]):
+            with suppress(ValueError):  # The pass over the frames tells of it.
+                found[name] = shows_depth(reader.deserialize(message))
+            break
+    return found
+
+
+def other_sensors(
+    topics: Mapping[str, BagTopic], chosen: ChosenTopics, holds_depth: Mapping[str, bool | None]
+) -> list[str]:
+    """Depth topics and clouds that were recorded, and are not among the chosen ones."""
+    depths = _depths(topics, holds_depth)
+    others = {*depths, *_of_types(topics, (CLOUD,))} - {chosen.depth, chosen.lidar}
+    return sorted(others)
+
+
+def calibrations(topics: Mapping[str, BagTopic]) -> list[str]:
+    """All that were recorded."""
+    return _of_types(topics, (CAMERA_INFO,))
+
+
+def find_calibration(topics: Mapping[str, BagTopic], image: str) -> str | None:
+    """The CameraInfo that belongs to an image by its name; None where there is none."""
+    names = [name for name in info_names(image) if name in topics]
+    names = [name for name in names if topics[name].msgtype == CAMERA_INFO]
+    return next(iter(_with_messages(topics, names)), None)
 
 
 def list_topics(topics: Mapping[str, BagTopic]) -> str:
@@ -121,11 +176,6 @@ def list_topics(topics: Mapping[str, BagTopic]) -> str:
     if not by_type:
         return "it has no topics"
     return "it has " + "; ".join(f"{one}: {_joined(by_type[one])}" for one in sorted(by_type))
-
-
-def camera_namespace(name: str) -> str:
-    """/camera/color/image_raw/compressed -> /camera/color."""
-    return _base(name).rpartition("/")[0]
 
 
 def _given(
@@ -146,17 +196,20 @@ def _given(
     return name
 
 
-def _find_image(topics: Mapping[str, BagTopic]) -> str:
-    names = [
+def _find_image(topics: Mapping[str, BagTopic], holds_depth: Mapping[str, bool | None]) -> str:
+    shown = [
         name
         for name in _of_types(topics, (IMAGE, COMPRESSED))
-        if not (_words(name) & _NO_COLOR or _says_depth(name) or name.endswith("/compressedDepth"))
+        if not (is_aside(name) or name.endswith("/compressedDepth") or holds_depth.get(name))
     ]
+    # A colour camera may be that of a device called a depth camera.
+    names = [name for name in shown if not says_depth(name)]
+    names = names or [name for name in shown if holds_depth.get(name) is False]
     if not names:
         raise ValueError(
             f"the recording has no colour images: name them by --image; {list_topics(topics)}"
         )
-    cameras = _by_camera(names)
+    cameras = _by_camera(_with_messages(topics, names))
     left = _without_siblings(cameras)
     if len(left) > 1:
         raise ValueError(
@@ -165,18 +218,28 @@ def _find_image(topics: Mapping[str, BagTopic]) -> str:
     return next(iter(left.values()))
 
 
-def _find_depth(topics: Mapping[str, BagTopic], image: str, *, is_needed: bool) -> str | None:
-    names = [
+def _depths(topics: Mapping[str, BagTopic], holds_depth: Mapping[str, bool | None]) -> list[str]:
+    """Depth topics of cameras, by encoding, and where that is open by name."""
+    return [
         name
         for name in _of_types(topics, (IMAGE, COMPRESSED))
-        if _says_depth(name)
-        and not _words(name) & _NO_COLOR
-        and not any(one in name for one in _COLOR_TO_DEPTH)
-        and (topics[name].msgtype == IMAGE) != name.endswith("/compressedDepth")
+        if not is_aside(name)
+        and (says_depth(name) if holds_depth.get(name) is None else holds_depth[name])
+        # A JPEG is none: of compressed ones that nobody looked at, the transport decides.
+        and (topics[name].msgtype == IMAGE or name.endswith("Depth") or name in holds_depth)
     ]
-    device = _device(image)
-    own = [name for name in names if name.startswith(f"{device}/")]
-    registered = [name for name in own if any(one in name for one in _REGISTERED)]
+
+
+def _find_depth(
+    topics: Mapping[str, BagTopic],
+    holds_depth: Mapping[str, bool | None],
+    image: str,
+    *,
+    is_needed: bool,
+) -> str | None:
+    names = _with_messages(topics, _depths(topics, holds_depth))
+    own = [name for name in names if familiar(name).startswith(f"{device(image)}/")]
+    registered = [name for name in own if is_registered(name)]
     best = list(_by_camera(registered or own).values())
     if len(best) == 1:
         return best[0]
@@ -194,7 +257,7 @@ def _find_depth(topics: Mapping[str, BagTopic], image: str, *, is_needed: bool) 
 def _find_lidar(topics: Mapping[str, BagTopic], *, is_needed: bool) -> str | None:
     names = _of_types(topics, (CLOUD,))
     # A depth camera's clouds are of what it sees itself.
-    scanners = [name for name in names if not (_says_depth(name) or _words(name) & _COLOR)]
+    scanners = [name for name in names if not (says_depth(name) or words(name) & COLOR)]
     best = scanners or names
     if len(best) == 1:
         return best[0]
@@ -205,67 +268,35 @@ def _find_lidar(topics: Mapping[str, BagTopic], *, is_needed: bool) -> str | Non
     raise ValueError(f"the recording has no point cloud; {list_topics(topics)}")
 
 
-def _beside(topics: Mapping[str, BagTopic], image: str) -> str | None:
-    """The calibration in the image's namespace."""
-    name = f"{camera_namespace(image)}/camera_info"
-    is_there = name in topics and topics[name].msgtype == CAMERA_INFO
-    return name if is_there else None
-
-
 def _by_camera(names: Iterable[str]) -> dict[str, str]:
     """Namespace -> the one of its images that is meant: raw before rectified and compressed."""
     cameras: dict[str, str] = {}
-    for name in sorted(names, key=_rank):
+    for name in sorted(names, key=rank):
         cameras.setdefault(camera_namespace(name), name)
     return cameras
-
-
-def _rank(name: str) -> tuple[int, int, str]:
-    last = _base(name).rpartition("/")[2]
-    place = _NAMES.index(last) if last in _NAMES else len(_NAMES)
-    return place, int(_base(name) != name), name
 
 
 def _without_siblings(cameras: dict[str, str]) -> dict[str, str]:
     """Leave out what the same device shows beside its colour stream.
 
-    These are the eyes of a stereo pair, and `rgb_raw` beside `rgb`, to which depth is registered.
+    These are the eyes of a stereo pair, and `rgb_raw` or `rgb/preview` beside `rgb`.
     """
     colored = {
-        _device(name)
+        device(name)
         for camera, name in cameras.items()
-        if _words(camera) & _COLOR and not _words(camera) & _OTHER_EYES
+        if words(camera) & COLOR and not words(camera) & OTHER_EYES
     }
     return {
         camera: name
         for camera, name in cameras.items()
-        if not (_words(camera) & _OTHER_EYES and _device(name) in colored)
-        and not (camera.endswith("_raw") and camera.removesuffix("_raw") in cameras)
+        if not (words(camera) & OTHER_EYES and device(name) in colored)
+        and (main_stream(camera) == camera or main_stream(camera) not in cameras)
     }
 
 
-def _device(name: str) -> str:
-    """/camera/camera/color/image_raw -> /camera/camera: what a camera's streams have in common."""
-    namespace = camera_namespace(name)
-    parent, _, stream = namespace.rpartition("/")
-    is_stream = bool(_words(stream) & (_COLOR | _OTHER_EYES)) or _says_depth(stream)
-    return parent if is_stream and "camera" not in stream else namespace
-
-
-def _base(name: str) -> str:
-    """The topic whose transport it is."""
-    head, _, last = name.rpartition("/")
-    return head if last in _TRANSPORTS else name
-
-
-def _words(name: str) -> set[str]:
-    """The words of a name, without the numbers behind them: infra1 is infra."""
-    return {word.rstrip("0123456789") for word in re.split(r"[/_.\-]+", name.lower()) if word}
-
-
-def _says_depth(name: str) -> bool:
-    words = _words(_base(name))
-    return any(word.startswith("depth") and word != "depthai" for word in words)
+def _with_messages(topics: Mapping[str, BagTopic], names: list[str]) -> list[str]:
+    """Those that have a message; all where none has."""
+    return [name for name in names if topics[name].count != 0] or names
 
 
 def _of_types(topics: Mapping[str, BagTopic], types: Collection[str]) -> list[str]:
@@ -273,7 +304,7 @@ def _of_types(topics: Mapping[str, BagTopic], types: Collection[str]) -> list[st
     return sorted(
         name
         for name, topic in topics.items()
-        if topic.msgtype in types and (topic.msgtype in TF_TYPES or _OWN not in _words(name))
+        if topic.msgtype in types and (topic.msgtype in TF_TYPES or _OWN not in words(name))
     )
 
 

@@ -20,7 +20,7 @@ from ppd_core.config import (
     PromptConfig,
     SpDitConfig,
 )
-from ppd_core.models import nano_prompt
+from ppd_core.models import efficientnet, efficientnet_prompt, nano_prompt
 from ppd_core.models.layers import TIME_SINUSOIDS
 from ppd_core.models.sp_dit import IN_CHANNELS
 from ppd_core.models.vit import PATCH_PX
@@ -86,6 +86,13 @@ def convolution(
     return Cost(2 * out_pixels * numbers, numbers + out_channels, read + out_pixels * out_channels)
 
 
+def depthwise(out_pixels: int, channels: int, side: int, stride: int = 1) -> Cost:
+    """A square convolution of each channel by itself, with bias, padded as `convolution`."""
+    numbers = side**2 * channels
+    values = out_pixels * (stride**2 + 1) * channels
+    return Cost(2 * out_pixels * numbers, numbers + channels, values)
+
+
 def transformer_block(tokens: int, dim: int, hidden_dim: int) -> Cost:
     """Attention and MLP of one block, alike in SP-DiT, DINOv2 and nano's prompt."""
     return (
@@ -121,6 +128,8 @@ def prompt_cost(config: PromptConfig, height: int, width: int) -> Cost:
     rows, cols = height // COARSE_PATCH_PX, width // COARSE_PATCH_PX
     if config.kind == "nano":
         return _nano_prompt_cost(rows, cols)
+    if config.kind == "efficientnet":
+        return _efficientnet_prompt_cost(rows, cols)
     dim, patches = PROMPT_WIDTH[config.size], rows * cols
     cost = convolution(patches, 3, dim, PATCH_PX, PATCH_PX)
     block = transformer_block(patches + 1, dim, VIT_MLP_RATIO * dim)  # and the class token
@@ -145,6 +154,36 @@ def schedule_cost(config: SpDitConfig, num_steps: int) -> Cost:
     dim = config.hidden_size
     cost = linear(num_steps, TIME_SINUSOIDS, dim) + linear(num_steps, dim, dim)
     return cost + linear(num_steps, dim, 6 * dim) * config.depth + linear(num_steps, dim, 2 * dim)
+
+
+def _efficientnet_prompt_cost(rows: int, cols: int) -> Cost:
+    """See `EfficientNetPrompt`: its encoder's blocks, and at each of its sizes a lateral."""
+    # By how often the sides are halved; the last time they are rounded up.
+    pixels = [rows * cols * 4 ** (4 - halvings) for halvings in range(5)]
+    pixels.append(-(-rows // 2) * -(-cols // 2))
+    halvings, width = 1, efficientnet.STEM_WIDTH
+    cost = convolution(pixels[1], 3, width, 3, stride=2)
+    for stage in efficientnet.STAGES:
+        for number in range(stage.blocks):
+            stride = stage.stride if number == 0 else 1
+            hidden = width * stage.expansion
+            if stage.expansion > 1:
+                cost += convolution(pixels[halvings], width, hidden, 1)
+            halvings += stride - 1
+            cost += depthwise(pixels[halvings], hidden, stage.kernel_px, stride)
+            cost += convolution(pixels[halvings], hidden, stage.width, 1)
+            width = stage.width
+    dim = efficientnet_prompt.DECODER_WIDTH
+    cost += convolution(pixels[5], 2, dim, 1) + convolution(
+        pixels[2], dim, efficientnet_prompt.DETAIL_WIDTH, 1
+    )
+    levels = zip(efficientnet.PYRAMID_WIDTHS, efficientnet_prompt.DECODER_BLOCKS, strict=True)
+    for halvings, (width, blocks) in enumerate(levels, start=2):
+        at_level = pixels[halvings]
+        block = depthwise(at_level, dim, efficientnet_prompt.BLOCK_KERNEL_PX)
+        block += convolution(at_level, dim, 2 * dim, 1) + convolution(at_level, 2 * dim, dim, 1)
+        cost += convolution(at_level, width, dim, 1) + block * blocks
+    return cost
 
 
 def _nano_prompt_cost(rows: int, cols: int) -> Cost:

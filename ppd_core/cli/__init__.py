@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ppd_core.cli import bag, bench, depth, export, sim, train, view, weights
 from ppd_core.cli import eval as evaluation
+from ppd_core.output_streams import escape_unknown_letters
 from ppd_core.version import __version__
 
 INTERRUPTED = 130
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 all went well, 1 something failed, 2 wrong usage or nothing could run,
         130 interrupted.
     """
+    escape_unknown_letters()
     parser = argparse.ArgumentParser(
         prog="ppd", description="Pixel-Perfect Depth: depth without flying pixels."
     )

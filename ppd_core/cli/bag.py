@@ -112,19 +112,32 @@ def _discard(folder: Path) -> None:
 
 def _tell(args: argparse.Namespace, plan: Plan, pipeline: DepthPipeline) -> None:
     """What is about to be done, and what the user must not overlook."""
+    from ppd_core.bag.topic_names import is_of_depth_camera
+    from ppd_core.bag.topics import calibrations, other_sensors, read_encodings
+
     chosen, source = plan.chosen, plan.settings.frames.source
     if not pipeline.is_trained:
         _say(f"WARNING: model {args.model} is untrained, its depth means nothing")
     sensor = chosen.sensor(source)
     _say(f"images of {chosen.image}; metres from {source}" + (f", {sensor}" if sensor else ""))
+    if source == "depth" and sensor is not None and is_of_depth_camera(sensor):
+        _say(f"{sensor} is seen from the depth camera's own place: it is not registered")
+    topics = plan.reader.topics
     if source == "none":
         _say("depth is RELATIVE, not in metres: --near and --far, --depth or --lidar make metres")
-    unkept = set(plan.reader.topics) - set(plan.kept)
+        others = other_sensors(topics, chosen, read_encodings(plan.reader))
+        if others and args.source is None:
+            _say(f"recorded, but none is known to belong to the image: {', '.join(others)}")
+    unkept = set(topics) - set(plan.kept)
     renewed = sorted({plan.settings.topic(name) for name in plan.settings.outputs} & unkept)
     if renewed and args.keep != [KEEP_NONE]:
         _say(f"not copied, for they are written anew: {', '.join(renewed)}")
     if chosen.camera_info is None and plan.camera is None:
-        _say("no calibration was recorded: no points; --fov-deg, --focal-px or --camera gives one")
+        infos = calibrations(topics)
+        what = "was recorded"
+        if infos:
+            what = f"belongs to the image by its name (--camera-info: {', '.join(infos)})"
+        _say(f"no calibration {what}: no points; --fov-deg, --focal-px or --camera gives one")
 
 
 def _end(run: Run) -> int:
@@ -138,12 +151,15 @@ def _end(run: Run) -> int:
         _say(sentence)
     for problem, count in progress.no_camera.items():
         _say(f"{count} images without points: {problem}")
+    for problem, count in progress.sensor_unreadable.items():
+        _say(f"{count} images without metres of their own: {problem}")
     print(progress.describe())
     print(f"Written to {run.plan.folder}/{'' if run.is_complete else ', which is not complete'}")
     if not run.is_complete:
         _say("ended by a signal; the same command goes on from here")
         return INTERRUPTED
-    return 1 if run.gaps or progress.unreadable or run.pairing.num_sensor_unreadable else 0
+    is_whole = not (run.gaps or progress.unreadable or progress.sensor_unreadable)
+    return 0 if is_whole and not run.pairing.num_sensor_unreadable else 1
 
 
 def _say(message: str) -> None:

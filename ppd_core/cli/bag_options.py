@@ -10,6 +10,7 @@ from ppd_core.alignment.config import ON_FAILURE, SOURCES
 from ppd_core.bag.output_names import COMPRESSIONS, DEFAULT_OUTPUTS, OUTPUTS, SUFFIXES
 from ppd_core.cli.camera_options import (
     add_camera_options,
+    add_message_options,
     add_range_options,
     alignment_of,
     camera_of,
@@ -45,8 +46,8 @@ what is written, below --namespace:
 
 A run that was ended goes on where it was when the same command is given again.
 
-exit status: 0 all done, 1 a part of IN or an image could not be read, 2 wrong usage or nothing
-could run, 130 interrupted
+exit status: 0 all done, 1 a part of IN, an image or a message of the sensor could not be read,
+2 wrong usage or nothing could run, 130 interrupted
 """
 
 
@@ -82,6 +83,7 @@ def _add_topic_options(group: argparse._ArgumentGroup) -> None:
         "--depth", metavar="TOPIC", help="depth registered to the image (default: by its name)"
     )
     group.add_argument("--lidar", metavar="TOPIC", help="default: the one cloud of IN")
+    add_message_options(group)
 
 
 def _add_metres_options(group: argparse._ArgumentGroup) -> None:
@@ -164,7 +166,7 @@ def chosen_of(args: argparse.Namespace, reader: BagReader) -> ChosenTopics:
     Raises:
         ValueError: one is missing, or it is not clear which is meant.
     """
-    from ppd_core.bag.topics import choose_topics
+    from ppd_core.bag.topics import choose_topics, read_encodings
 
     return choose_topics(
         reader.topics,
@@ -173,6 +175,7 @@ def chosen_of(args: argparse.Namespace, reader: BagReader) -> ChosenTopics:
         depth=args.depth,
         lidar=args.lidar,
         source=args.source or "none",
+        holds_depth=read_encodings(reader),
     )
 
 
@@ -216,9 +219,14 @@ def settings_of(
         frames=RecordedFrameSettings(
             source=source,
             constant=constant,
-            config=AlignmentConfig(has_field=args.field, is_tracked=not args.no_track),
+            config=AlignmentConfig(
+                has_field=args.field,
+                is_tracked=not args.no_track,
+                depth_unit_m=args.depth_unit,
+            ),
             max_slop_s=args.max_slop,
             fixed_frame=args.fixed_frame,
+            image_kind=args.image_kind,
         ),
         num_steps=num_steps,
         processing_area=processing_area,

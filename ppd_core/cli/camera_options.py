@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ppd_core.types import IMAGE_KINDS
+
 if TYPE_CHECKING:
     from ppd_core.types import Alignment, Intrinsics
 
@@ -20,6 +22,25 @@ def add_camera_options(group: argparse._ArgumentGroup) -> None:
     camera.add_argument("--focal-px", type=float, metavar="F", help="focal length in pixels")
     camera.add_argument("--fov-deg", type=float, metavar="A", help="horizontal field of view")
     camera.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera calibration file")
+
+
+def add_message_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options that say what a recording's messages are, where they do not tell."""
+    group.add_argument(
+        "--image-kind",
+        choices=tuple(IMAGE_KINDS),
+        default="auto",
+        help="raw: as the lens shows it, by K and the distortion of its calibration; rectified: "
+        "by P without distortion; auto: rectified where the topic's name says so",
+    )
+    group.add_argument(
+        "--depth-unit",
+        type=float,
+        default=0.0,
+        metavar="M",
+        help="metres that one unit of the depth images is, such as 0.0001 (default: as their "
+        "encoding has it: 0.001 in 16UC1, 1 in 32FC1)",
+    )
 
 
 def add_range_options(group: argparse._ArgumentGroup) -> None:

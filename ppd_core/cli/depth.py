@@ -45,7 +45,8 @@ what is written, for the inputs cat.jpg and clip.mov:
   side     clip_side.mp4     the same beside the video's own pictures
 
   Folders are searched with their sub-folders, which OUT mirrors; files that end like a result
-  are left out. Frames of clip.mov become clip/000000_depth.png and so on, counted from 0.
+  are left out, and what else is passed over is named. Frames of clip.mov become
+  clip/000000_depth.png and so on, counted from 0. HEIC needs pip install pillow-heif.
   Inputs that would share a name get their suffix back: cat_jpg_depth.png, cat_png_depth.png.
   The frames of a video are tied to each other, so that depth at rest flickers
   less: docs/video.md.
@@ -124,9 +125,9 @@ def run(args: argparse.Namespace) -> int:
     from ppd_core.stop_signals import tidy_sigterm
     from ppd_core.weights import WeightsError
 
-    inputs, problems = find_inputs(args.inputs, tuple(ENDINGS.values()))
-    for problem in problems:
-        _say(problem)
+    inputs, problems, passed_over = find_inputs(args.inputs, tuple(ENDINGS.values()))
+    for sentence in (*problems, *passed_over):
+        _say(sentence)
     try:
         inputs = _with_results(args, inputs)
         evidence = evidence_of(args)

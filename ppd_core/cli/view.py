@@ -10,7 +10,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppd_core.cli.camera_options import add_camera_options, add_range_options
+from ppd_core.cli.camera_options import (
+    add_camera_options,
+    add_message_options,
+    add_range_options,
+)
 from ppd_core.cli.model_options import add_model_options, check_effort
 
 if TYPE_CHECKING:
@@ -87,6 +91,7 @@ def add_parser(subparsers: Subparsers) -> None:
     recording.add_argument(
         "--depth", metavar="TOPIC", help="depth registered to the image (default: by its name)"
     )
+    add_message_options(recording)
     recording.add_argument(
         "--field", action="store_true", help="follow the sensor locally on surfaces, too"
     )

@@ -14,6 +14,7 @@ from ppd_core.cli.model_options import effort, load_pipeline
 
 if TYPE_CHECKING:
     from ppd_core.bag.reader import BagReader
+    from ppd_core.bag.recorded_frame import RecordedFrameSettings
     from ppd_core.bag.topics import ChosenTopics
     from ppd_core.cli.camera_options import CameraOfSize
     from ppd_core.pipeline import DepthPipeline
@@ -67,9 +68,11 @@ def _photos(args: argparse.Namespace, say: Say, report: Say) -> Frames:
     from ppd_core.cli.inputs import find_inputs
     from ppd_core.view.photos import photo_frames
 
-    inputs, missing = find_inputs(args.sources, tuple(ENDINGS.values()))
+    inputs, missing, passed_over = find_inputs(args.sources, tuple(ENDINGS.values()))
     for problem in missing:
         report(problem)
+    for sentence in passed_over:
+        say(sentence)
     if not inputs:
         raise ValueError("no input found")
     alignment = _alignment_of(args, say)
@@ -106,7 +109,13 @@ def _recording(args: argparse.Namespace, path: Path, say: Say, report: Say) -> F
     roles = recorded_roles(reader.topics, None if isinstance(chosen, ValueError) else chosen)
     if roles:
         say(f"shown as recorded: {', '.join(sorted(roles))}")
-        frames = recorded_outputs(reader, roles, world_frame=args.world_frame, report=report)
+        frames = recorded_outputs(
+            reader,
+            roles,
+            settings=_frame_settings(args, "none"),
+            world_frame=args.world_frame,
+            report=report,
+        )
     elif isinstance(chosen, ValueError):
         raise chosen
     else:
@@ -115,18 +124,20 @@ def _recording(args: argparse.Namespace, path: Path, say: Say, report: Say) -> F
 
 
 def _chosen(args: argparse.Namespace, reader: BagReader) -> ChosenTopics:
-    from ppd_core.bag.topics import choose_topics
+    from ppd_core.bag.topics import choose_topics, read_encodings
 
     return choose_topics(
-        reader.topics, image=args.image, camera_info=args.camera_info, depth=args.depth
+        reader.topics,
+        image=args.image,
+        camera_info=args.camera_info,
+        depth=args.depth,
+        holds_depth=read_encodings(reader),
     )
 
 
 def _estimated(
     args: argparse.Namespace, reader: BagReader, chosen: ChosenTopics, say: Say, report: Say
 ) -> Frames:
-    from ppd_core.alignment.config import AlignmentConfig
-    from ppd_core.bag.recorded_frame import RecordedFrameSettings
     from ppd_core.view.recording import estimated_frames
 
     constant = alignment_of(args)
@@ -138,16 +149,29 @@ def _estimated(
     sensor = {"depth": f" by {chosen.depth}", "lidar": f" by {chosen.lidar}"}.get(source, "")
     unit = "relative depth" if source == "none" else f"in metres{sensor}"
     say(f"through the model: {chosen.image}, {unit}")
-    config = AlignmentConfig(has_field=args.field)
     return estimated_frames(
         reader,
         chosen,
-        RecordedFrameSettings(source=source, constant=constant, config=config),
+        _frame_settings(args, source, constant),
         _settled(args, pipeline),
         _camera_of(args, say),
         every=args.every,
         world_frame=args.world_frame,
         report=report,
+    )
+
+
+def _frame_settings(
+    args: argparse.Namespace, source: str, constant: Alignment | None = None
+) -> RecordedFrameSettings:
+    from ppd_core.alignment.config import AlignmentConfig
+    from ppd_core.bag.recorded_frame import RecordedFrameSettings
+
+    return RecordedFrameSettings(
+        source=source,
+        constant=constant,
+        config=AlignmentConfig(has_field=args.field, depth_unit_m=args.depth_unit),
+        image_kind=args.image_kind,
     )
 
 

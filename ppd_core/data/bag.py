@@ -17,7 +17,8 @@ from ppd_core.bag.messages import (
     stamp_ns,
 )
 from ppd_core.bag.reader import BagReader
-from ppd_core.bag.topics import camera_namespace
+from ppd_core.bag.topics import find_calibration
+from ppd_core.camera_info import rectified_info, shows_rectified, taken_as_rectified
 from ppd_core.data.eval_samples import EvalSample, SampleError
 
 FAR_M = 80.0
@@ -114,8 +115,12 @@ class BagSet:
             pairing.describe(topics[role].name, tolerance_s)
             for role, pairing in self._pairings.items()
         ]
+        if info is not None and shows_rectified("auto", topics["image"].name):
+            self.notes.append(f"{taken_as_rectified(topics['image'].name, 'its calibration')}.")
+            self._info = rectified_info(info)
         if info is None:
-            self.notes.append("No calibration was recorded: no clouds are measured.")
+            image = topics["image"].name
+            self.notes.append(f"No calibration belongs to {image}: no clouds are measured.")
 
     def __len__(self) -> int:
         return len(self._topics["depth"].stamps_ns)
@@ -204,7 +209,6 @@ def open_bag(
     wanted = {"depth": depth_topic, "image": image_topic}
     if estimate_topic is not None:
         wanted["estimate"] = estimate_topic
-    info_name = info_topic or f"{camera_namespace(image_topic)}/camera_info"
     with BagReader(path) as reader:
         found = reader.topics
         needed = [*wanted.values(), *([info_topic] if info_topic else [])]
@@ -212,7 +216,8 @@ def open_bag(
             if name not in found:
                 raise ValueError(f"{path} has no topic {name}; it has {', '.join(sorted(found))}")
         topics = {role: _list(reader, name) for role, name in wanted.items()}
-        info = _first(reader, info_name)
+        info_name = info_topic or find_calibration(found, image_topic)
+        info = None if info_name is None else _first(reader, info_name)
         bag = BagSet(path, topics, info, tolerance_s)
         bag.notes += [f"Damaged: {gap.describe()}" for gap in reader.gaps]
     return bag

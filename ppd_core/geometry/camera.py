@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ppd_core.camera_info import intrinsics_from_info
 from ppd_core.types import Intrinsics
 
 MAX_RESIDUAL_PX = 1e-2
@@ -167,10 +169,11 @@ def read_camera_yaml(path: str | Path) -> Intrinsics:
 
     Args:
         path: a YAML file with image_width, image_height, camera_matrix and, for a lens with
-            distortion, distortion_model and distortion_coefficients.
+            distortion, distortion_coefficients and distortion_model (plumb_bob where it is
+            missing).
 
     Returns:
-        The raw camera, K and D; rectification and projection matrices are not used.
+        The raw camera, as `ppd_core.camera_info.intrinsics_from_info` reads it.
 
     Raises:
         ValueError: the file cannot be read, or a field is missing or unusable; the message names
@@ -197,22 +200,22 @@ def read_camera_yaml(path: str | Path) -> Intrinsics:
 
 
 def _intrinsics_from_fields(fields: Mapping[str, Any]) -> Intrinsics:
-    matrix = _numbers(fields, "camera_matrix")
-    if len(matrix) != 9:
-        raise ValueError(f"camera_matrix must have 9 numbers, got {len(matrix)}")
-    model = fields.get("distortion_model") or ""
-    model = "" if model == "none" else str(model)
-    has_coefficients = model or "distortion_coefficients" in fields
-    return Intrinsics(
-        width=_positive_integer(fields, "image_width"),
-        height=_positive_integer(fields, "image_height"),
-        fx=matrix[0],
-        fy=matrix[4],
-        cx=matrix[2],
-        cy=matrix[5],
+    width, height = (_positive_integer(fields, f"image_{side}") for side in ("width", "height"))
+    model = str(fields.get("distortion_model") or "")
+    has_coefficients = model not in ("", "none") or "distortion_coefficients" in fields
+    # Read as the message that camera_info_manager would make of the file.
+    info = SimpleNamespace(
+        width=width,
+        height=height,
+        k=_numbers(fields, "camera_matrix", 9),
+        p=_numbers(fields, "projection_matrix", 12) if "projection_matrix" in fields else [0] * 12,
         distortion_model=model,
-        distortion=_numbers(fields, "distortion_coefficients") if has_coefficients else (),
+        d=_numbers(fields, "distortion_coefficients") if has_coefficients else (),
+        binning_x=0,
+        binning_y=0,
+        roi=SimpleNamespace(width=0, height=0),
     )
+    return intrinsics_from_info(info, width, height)
 
 
 def _required(fields: Mapping[str, Any], name: str) -> Any:
@@ -228,12 +231,14 @@ def _positive_integer(fields: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _numbers(fields: Mapping[str, Any], name: str) -> tuple[float, ...]:
+def _numbers(fields: Mapping[str, Any], name: str, count: int | None = None) -> tuple[float, ...]:
     """The numbers of a matrix field, which is written {rows, cols, data: [...]}."""
     value = _required(fields, name)
     data = value.get("data") if isinstance(value, Mapping) else value
     if not isinstance(data, list):
         raise ValueError(f"{name} must have a list of numbers under data, got {data!r}")
+    if count not in (None, len(data)):
+        raise ValueError(f"{name} must have {count} numbers, got {len(data)}")
     try:
         return tuple(float(number) for number in data)
     except (TypeError, ValueError):

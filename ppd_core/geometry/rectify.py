@@ -16,7 +16,7 @@ OUTSIDE = -1e4
 
 @dataclass(frozen=True, eq=False)
 class Rectification:
-    """From the raw image of a camera to that of an ideal pinhole of the same size.
+    """From the raw image of a camera to that of another, mostly an ideal pinhole, of its size.
 
     Args:
         columns, rows: (H, W) float32, where each rectified pixel is in the raw image, in pixels,
@@ -86,8 +86,35 @@ def rectification(raw: Intrinsics, rectified: Intrinsics) -> Rectification:
         raise ValueError(
             f"rectified camera must be an ideal one of {raw.width} x {raw.height}, got {rectified}"
         )
-    rays = ray_table(rectified).reshape(-1, 3)
-    pixels = project_points(rays, raw).reshape(raw.height, raw.width, 2).numpy()
+    return _from_camera_to_camera(raw, rectified)
+
+
+@lru_cache(maxsize=KEPT_CAMERAS)
+def registration(depth_camera: Intrinsics, camera: Intrinsics) -> Rectification | None:
+    """How a depth image lies in the colour image, where both are taken from one place.
+
+    Args:
+        depth_camera: of the depth image: a crop, another size, another lens.
+        camera: of the colour image, with the same axes.
+
+    Returns:
+        What brings depth to the colour image's pixels; None where the two show the same, be it in
+        other sizes.
+    """
+    framed = depth_camera.resized(camera.width, camera.height)
+    is_same_lens = (framed.distortion_model, framed.distortion) == (
+        camera.distortion_model,
+        camera.distortion,
+    )
+    sides = ("fx", "fy", "cx", "cy")
+    is_near = all(abs(getattr(framed, one) - getattr(camera, one)) <= 0.5 for one in sides)
+    return None if is_same_lens and is_near else _from_camera_to_camera(framed, camera)
+
+
+def _from_camera_to_camera(of: Intrinsics, to: Intrinsics) -> Rectification:
+    """Where each pixel of a camera is in the image of another of the same size and axes."""
+    rays = ray_table(to).reshape(-1, 3)
+    pixels = project_points(rays, of).reshape(to.height, to.width, 2).numpy()
     return Rectification(pixels[..., 0].copy(), pixels[..., 1].copy())
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ppd_core.config import COARSE_PATCH_PX, PromptConfig
+from ppd_core.models.efficientnet_prompt import EfficientNetPrompt
 from ppd_core.models.moge2 import MoGe2
 from ppd_core.models.nano_prompt import NanoPrompt
 from ppd_core.models.vggt import VggtPrompt
@@ -81,6 +82,7 @@ def _prepare_vggt(image: Tensor) -> Tensor:
 _KINDS = {
     "da2": _PromptKind(DinoV2Prompt, _prepare_dinov2),
     "dinov2": _PromptKind(DinoV2Prompt, _prepare_dinov2),
+    "efficientnet": _PromptKind(lambda _size: EfficientNetPrompt(), lambda image: image),
     "mae": _PromptKind(MaePrompt, imagenet_normalize),
     "moge2": _PromptKind(lambda _size: MoGe2(), _prepare_moge2),
     "nano": _PromptKind(lambda _size: NanoPrompt(), lambda image: image),
@@ -97,7 +99,7 @@ def prepare_image(config: PromptConfig, image: Tensor) -> Tensor:
     """Bring (B, 3, h, w) in [0, 1], sides multiples of 16, to the encoder's input.
 
     Returns:
-        (B, 3, h / 16 * 14, w / 16 * 14); at its own size for mae and nano, whose patches are of
-        16.
+        (B, 3, h / 16 * 14, w / 16 * 14); at its own size for mae, efficientnet and nano,
+        whose patches are of 16.
     """
     return _KINDS[config.kind].prepare(image)

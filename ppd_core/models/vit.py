@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ppd_core.models.layers import PatchProjection
+
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
@@ -32,7 +34,7 @@ def dinov2(size: str) -> VisionTransformer:
     """
     import timm  # imports torchvision: seconds that `import ppd_core` must not pay for
 
-    vit = cast("VisionTransformer", timm.create_model(_TIMM_NAMES[size], num_classes=0))
+    vit = _with_projection(timm.create_model(_TIMM_NAMES[size], num_classes=0))
     # Released files carry it, timm does not; without it they would not load strictly.
     vit.mask_token = nn.Parameter(torch.zeros(1, vit.embed_dim))
     return vit
@@ -50,8 +52,13 @@ def mae(size: str) -> VisionTransformer:
     import timm
 
     name = _TIMM_MAE_NAMES[size]
-    vit = timm.create_model(name, num_classes=0, dynamic_img_size=True)
-    return cast("VisionTransformer", vit)
+    return _with_projection(timm.create_model(name, num_classes=0, dynamic_img_size=True))
+
+
+def _with_projection(model: nn.Module) -> VisionTransformer:
+    vit = cast("VisionTransformer", model)
+    vit.patch_embed.proj = PatchProjection.of(vit.patch_embed.proj)
+    return vit
 
 
 def interpolate_position_embedding(

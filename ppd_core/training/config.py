@@ -88,9 +88,12 @@ class OptimizerConfig:
         lr: after the warm-up.
         betas, eps: AdamW's.
         weight_decay: on matrices and kernels; never on norms, biases and other vectors.
-        fusion_lr_scale: the rate of SP-DiT's fusion MLP over the others'.
+        lr_scales: what the rate is multiplied with for parameters whose names begin so, e.g.
+            `encoder.: 0.15`.
         schedule: "cosine" falls to the floor at the last step, "constant" stays at `lr`.
         warmup_steps: linear rise from 0.
+        decay_steps: with "constant", how many of the last steps fall to the floor like a cosine.
+            So a run can go on for as long as there is time, and then be ended.
         floor: least rate, as a share of `lr`.
         clip_norm: greatest norm of the gradient; None = no limit.
         ema_decay: of the average of weights, reached by `min(decay, (1 + n) / (10 + n))`.
@@ -101,17 +104,20 @@ class OptimizerConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
-    fusion_lr_scale: float = 1.0
+    lr_scales: Mapping[str, float] = field(default_factory=dict)
     schedule: str = "constant"
     warmup_steps: int = 0
+    decay_steps: int = 0
     floor: float = 0.0
     clip_norm: float | None = None
     ema_decay: float = 0.999
     accumulation: int = 1
 
     def __post_init__(self) -> None:
-        require_above(self, 0, "lr", "eps", "fusion_lr_scale")
-        require_at_least(self, 0, "weight_decay", "warmup_steps")
+        require_above(self, 0, "lr", "eps")
+        require_at_least(self, 0, "weight_decay", "warmup_steps", "decay_steps")
+        for prefix, scale in self.lr_scales.items():
+            require(scale > 0, f"lr_scales.{prefix} must be above 0, got {scale}")
         require_at_least(self, 1, "accumulation")
         require_choice(self, "schedule", ("cosine", "constant"))
         require_share(self, "floor")
@@ -177,12 +183,17 @@ class TrainConfig:
         prompt_checkpoint: (flow) the frozen prompt's weights: a file that a regression run or
             `save_pretrained` wrote, or a published file's name.
         init_checkpoint: weights to start from instead of random ones: a file that a run of the
-            same objective exported.
+            same objective exported; or (regression) "imagenet", the encoder's alone, of the
+            package that the training extra brings.
+        init_without: beginnings of the names that such a file is not asked for: of parts that are
+            new, or of another shape, and start as without a file.
         gate_init: (flow) where the residuals' gates start; 0 is adaLN-Zero.
         loss: "mse" or "l1" over valid pixels; the regression is "l1" as a rule.
         loss_space: (flow) "velocity" or "x0": where the error is measured, whichever of the two
             the network predicts.
         gradient_weight: of the 4-scale gradient loss on the field.
+        mixture_weight: (regression) of the mixture head's negative log likelihood; 0 leaves that
+            head as it is.
         timesteps: (flow) which times are trained at.
         phases: what is different in the beginning, e.g. smaller images.
         optimizer, checkpoints, validation: see there.
@@ -200,10 +211,12 @@ class TrainConfig:
     prompt: Mapping[str, Any] = field(default_factory=dict)
     prompt_checkpoint: str | None = None
     init_checkpoint: str | None = None
+    init_without: tuple[str, ...] = ()
     gate_init: float = 0.0
     loss: str = "mse"
     loss_space: str = "velocity"
     gradient_weight: float = 0.0
+    mixture_weight: float = 0.0
     timesteps: TimestepConfig = field(default_factory=TimestepConfig)
     phases: tuple[PhaseConfig, ...] = ()
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -220,7 +233,7 @@ class TrainConfig:
         require_choice(self, "loss_space", ("velocity", "x0"))
         require_choice(self, "mixed_precision", ("bf16", "no"))
         require_at_least(self, 1, "steps", "log_every")
-        require_at_least(self, 0, "gradient_weight", "seed")
+        require_at_least(self, 0, "gradient_weight", "mixture_weight", "seed")
         require(math.isfinite(self.gate_init), f"gate_init must be finite, got {self.gate_init}")
         ends = [phase.until_step for phase in self.phases]
         require(

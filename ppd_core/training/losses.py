@@ -1,8 +1,10 @@
-"""What is minimised: the velocity's error, and in the second stage the field's gradients'."""
+"""What is minimised: the velocity's error, the field's gradients', a mixture's surprise."""
 
 from __future__ import annotations
 
 from torch import Tensor
+
+from ppd_core.models.efficientnet_prompt import Mixture
 
 SCALES = (1, 2, 4, 8)
 
@@ -49,3 +51,25 @@ def _gradient_loss(error: Tensor, mask: Tensor) -> Tensor:
     across = error.diff(dim=-1).abs() * mask[..., 1:] * mask[..., :-1]
     down = error.diff(dim=-2).abs() * mask[..., 1:, :] * mask[..., :-1, :]
     return (across.sum() + down.sum()) / mask.sum()
+
+
+def mixture_loss(mixture: Mixture, target: Tensor, valid_mask: Tensor) -> Tensor:
+    """Mean negative log likelihood, in nats, over valid pixels.
+
+    Args:
+        mixture: of Laplace distributions of the field, (B, K, h, w) each.
+        target: (B, 1, h, w) field x_0.
+        valid_mask: (B, 1, h, w).
+
+    Returns:
+        A scalar; 0 when no pixel is valid.
+
+    Source: mixture density networks; of Laplace distributions for depth at borders, SMD-Nets,
+    arXiv 2104.03866.
+    """
+    weight = valid_mask.to(target.dtype)
+    # Where nothing is valid the target may be NaN, and NaN * 0 is NaN.
+    target = target.masked_fill(~valid_mask.bool(), 0)
+    distance = (target - mixture.location).abs() / mixture.scale
+    log_likelihood = (mixture.log_weight - distance - (2 * mixture.scale).log()).logsumexp(1, True)
+    return -(log_likelihood * weight).sum() / (weight.sum() + 1e-6)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ppd_core.config import PromptConfig
 from ppd_core.flow import T, interpolate, predict_x_0, velocity_target
+from ppd_core.models.efficientnet_prompt import Mixture
 from ppd_core.models.semantics import prepare_image
 from ppd_core.training.config import TimestepConfig
-from ppd_core.training.losses import gradient_loss, velocity_loss
+from ppd_core.training.losses import gradient_loss, mixture_loss, velocity_loss
 from ppd_core.training.targets import depth_target
 from ppd_core.training.timesteps import draw_timesteps
 
@@ -30,6 +31,7 @@ class LossConfig:
     loss: str
     loss_space: str
     gradient_weight: float
+    mixture_weight: float = 0.0
 
 
 class Objective(Protocol):
@@ -75,17 +77,23 @@ def _total(config: LossConfig, main: Tensor, field: Tensor, x_0: Tensor, valid: 
 
 
 class PredictField(nn.Module):
-    """The nano prompt's depth as a module's forward, as wrappers of modules need it."""
+    """The nano prompt's depth as a module's forward, as wrappers of modules need it.
 
-    def __init__(self, prompt: nn.Module) -> None:
+    Args:
+        prompt: with `predict_field`; with a mixture, with `predict_both`.
+        has_mixture: ask for the mixture, too.
+    """
+
+    def __init__(self, prompt: nn.Module, has_mixture: bool = False) -> None:
         super().__init__()
         self.prompt = prompt
+        self.has_mixture = has_mixture
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, h, w) in [0, 1] -> the field (B, 1, h, w)."""
-        predict_field = self.prompt.predict_field
-        assert callable(predict_field)
-        return predict_field(image)
+    def forward(self, image: Tensor) -> tuple[Tensor, Mixture | None]:
+        """(B, 3, h, w) in [0, 1] -> the field (B, 1, h, w), and the mixture if it has one."""
+        predict = self.prompt.predict_both if self.has_mixture else self.prompt.predict_field
+        assert callable(predict)
+        return predict(image) if self.has_mixture else (predict(image), None)
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,15 @@ class RegressionObjective:
         """
         valid = valid_pixels(depth)
         x_0 = depth_target(depth, valid)
-        field = net(image).float()
-        return _total(self.config, _error(self.config.loss, field, x_0, valid), field, x_0, valid)
+        field, mixture = net(image)
+        field = field.float()
+        error = _error(self.config.loss, field, x_0, valid)
+        losses = _total(self.config, error, field, x_0, valid)
+        if mixture is not None:
+            surprise = mixture_loss(mixture, x_0, valid)
+            losses["loss"] = losses["loss"] + self.config.mixture_weight * surprise
+            losses["mixture"] = surprise.detach()
+        return losses
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,6 @@ from torch import nn
 
 from ppd_core.training.config import OptimizerConfig
 
-FUSION_PREFIX = "proj_fusion."
-
 
 def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW over a module's parameters, with the groups that the config tells apart.
@@ -21,7 +19,8 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.A
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        scale = config.fusion_lr_scale if name.startswith(FUSION_PREFIX) else 1.0
+        scales = (s for prefix, s in config.lr_scales.items() if name.startswith(prefix))
+        scale = next(scales, 1.0)
         groups.setdefault((decay, scale), []).append(parameter)
     return torch.optim.AdamW(
         [
@@ -38,14 +37,16 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.A
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
     """The rate of step `step` of `steps`, counted from 0.
 
-    Linear up to `lr` over the warm-up, then constant, or down half a cosine to the floor.
+    Linear up to `lr` over the warm-up, then constant; and down half a cosine to the floor, at the
+    end or all the way.
     """
     if step < config.warmup_steps:
         return config.lr * (step + 1) / config.warmup_steps
+    start = config.warmup_steps
     if config.schedule == "constant":
-        return config.lr
-    progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        start = max(start, steps - config.decay_steps)
+    progress = min(1.0, max(0, step - start) / max(1, steps - start))
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
     return config.lr * (config.floor + (1 - config.floor) * cosine)
 
 

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from ppd_core import weights
 from ppd_core.config import PipelineConfig, config_to_json
+from ppd_core.models.efficientnet import EfficientNetLite0
 from ppd_core.models.semantics import build_encoder
 from ppd_core.models.sp_dit import SpDit
 from ppd_core.training.config import TrainConfig
+from ppd_core.training.imagenet import load_imagenet
 from ppd_core.training.init import init_sp_dit
 from ppd_core.training.objectives import (
     FlowObjective,
@@ -27,7 +29,8 @@ EXPORT_NAMES = {"flow": "pipeline.safetensors", "regression": "prompt.safetensor
 """Objective -> the file that a run exports."""
 TRAINED_PREFIX = {"flow": "dit.", "regression": "semantics."}
 """Objective -> what the trained network's keys begin with in that file."""
-FINE_INPUT_PREFIX = "fine_embedder."
+IMAGENET = "imagenet"
+"""Instead of a file that training starts from: the encoder as ImageNet left it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,9 @@ def build_training_models(config: TrainConfig) -> TrainingModels:
         WeightsError: a checkpoint cannot be read or does not fit.
     """
     pipeline_config = config.pipeline_config()
-    loss = LossConfig(config.loss, config.loss_space, config.gradient_weight)
+    loss = LossConfig(
+        config.loss, config.loss_space, config.gradient_weight, config.mixture_weight
+    )
     # CPU alone, and only inside: the caller's random numbers stay as they were.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(config.seed)
@@ -65,25 +70,24 @@ def build_training_models(config: TrainConfig) -> TrainingModels:
             models = _regression(pipeline_config, loss)
         else:
             models = _flow(config, pipeline_config, loss)
-    if config.init_checkpoint is not None:
+    if config.init_checkpoint == IMAGENET:
+        load_imagenet(_encoder(models.trained))
+    elif config.init_checkpoint is not None:
         tensors, _ = weights.read_checkpoint(config.init_checkpoint, dtype=torch.float32)
         prefix = TRAINED_PREFIX[config.objective]
+        own = tuple(prefix + name for name in config.init_without)
         # Clones: the tensors map the file, and training would write into it.
-        chosen = {key: value.clone() for key, value in tensors.items() if key.startswith(prefix)}
-        chosen |= _fine_input(models.trained, prefix, chosen)
+        chosen = {
+            key: value.clone()
+            for key, value in tensors.items()
+            if key.startswith(prefix) and not key.startswith(own)
+        }
+        for name, value in models.trained.state_dict().items():
+            if name.startswith(config.init_without):
+                chosen[prefix + name] = value
         weights.load_strict(models.trained, chosen, strip_prefix=prefix)
     models.trained.train().requires_grad_(True)
     return models
-
-
-def _fine_input(module: nn.Module, prefix: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The fine input's own weights, zero as they start, where a file is of before it."""
-    own = {prefix + key: value for key, value in module.state_dict().items()}
-    return {
-        key: value
-        for key, value in own.items()
-        if key.startswith(prefix + FINE_INPUT_PREFIX) and key not in found
-    }
 
 
 def _regression(config: PipelineConfig, loss: LossConfig) -> TrainingModels:
@@ -91,10 +95,26 @@ def _regression(config: PipelineConfig, loss: LossConfig) -> TrainingModels:
     if not hasattr(prompt, "predict_field"):
         raise ValueError(
             f"objective regression needs a prompt with a depth head, got kind "
-            f"{config.prompt.kind!r}; nano has one"
+            f"{config.prompt.kind!r}; nano and efficientnet have one"
         )
-    net = PredictField(prompt)
+    has_mixture = loss.mixture_weight > 0
+    if has_mixture and not hasattr(prompt, "predict_mixture"):
+        raise ValueError(
+            f"mixture_weight above 0 needs a prompt with a mixture head, got kind "
+            f"{config.prompt.kind!r}; efficientnet has one"
+        )
+    net = PredictField(prompt, has_mixture)
     return TrainingModels(config, prompt, net, None, RegressionObjective(loss))
+
+
+def _encoder(prompt: nn.Module) -> EfficientNetLite0:
+    encoder = getattr(prompt, "encoder", None)
+    if not isinstance(encoder, EfficientNetLite0):
+        raise ValueError(
+            f"init_checkpoint: {IMAGENET} needs the regression of a prompt of kind efficientnet, "
+            f"got {type(prompt).__name__}"
+        )
+    return encoder
 
 
 def _flow(

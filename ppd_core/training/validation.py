@@ -13,11 +13,12 @@ from ppd_core.data.mixing import permuted_index
 from ppd_core.data.shards import iterate_shards
 from ppd_core.evaluation.metrics import relative_depth_metrics
 from ppd_core.flow import T, timestep_grid, velocity_from_x_0
+from ppd_core.models.efficientnet_prompt import most_probable
 from ppd_core.sampler import sample
 from ppd_core.training.augment import image_tensor
 from ppd_core.training.config import SourceConfig, TrainConfig
 from ppd_core.training.frames import DiskFrames, Frame, frame_of
-from ppd_core.training.objectives import FlowObjective, masked_l1, valid_pixels
+from ppd_core.training.objectives import FlowObjective, PredictField, masked_l1, valid_pixels
 from ppd_core.training.setup import TrainingModels
 from ppd_core.training.targets import MAX_DEPTH_M, depth_target
 
@@ -59,7 +60,8 @@ class Validator:
             Name -> figure: "absrel" and "delta1" after the best affine fit in log depth; for a
             flow the "x0_error" at t = T (mean absolute, of fields about 1 high) with its own
             prompt and image, and with those of another frame: as long as these do not differ,
-            the network does not look at them. And name -> (H, W, 3) uint8 picture.
+            the network does not look at them; for a mixture the "mixture_absrel" of its most
+            probable components. And name -> (H, W, 3) uint8 picture.
 
         Raises:
             ValueError: the held-out sources have no usable frame.
@@ -86,12 +88,15 @@ class Validator:
             yield image_tensor(torch.from_numpy(np.stack(images)), self.device), depth
 
     def _predict(self, net: nn.Module, image: Tensor, depth: Tensor) -> tuple[Tensor, Figures]:
-        """The field (B, 1, h, w), and what only a flow has."""
+        """The field (B, 1, h, w), and what only a flow or a mixture has."""
         objective = self.models.objective
         if not isinstance(objective, FlowObjective):
-            predict_field = net.predict_field
-            assert callable(predict_field)
-            return predict_field(image).float(), {}
+            field, mixture = PredictField(net, self.config.mixture_weight > 0)(image)
+            if mixture is None:
+                return field.float(), {}
+            mode = most_probable(mixture)
+            metrics = relative_depth_metrics(mode, depth, valid_pixels(depth))
+            return field.float(), {"mixture_absrel": float(metrics["absrel"].mean())}
         generator = torch.Generator().manual_seed(_NOISE_SEED)
         noise = torch.randn(depth.shape, generator=generator).to(self.device)
         semantics = objective.encode(image)

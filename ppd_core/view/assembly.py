@@ -15,6 +15,8 @@ from ppd_core.bag.messages import (
     message_to_rgb,
     stamp_ns,
 )
+from ppd_core.camera_info import rectified_info
+from ppd_core.depth_reading import in_unit
 from ppd_core.types import Intrinsics
 from ppd_core.view.frame import ViewFrame
 from ppd_core.view.messages import (
@@ -52,9 +54,19 @@ class Assembler:
     Args:
         roles: of all messages that may come.
         world_frame: of `Places`.
+        is_rectified: the images are, so that of their calibration P alone counts.
+        depth_unit_m: of `ppd_core.alignment.config.AlignmentConfig`, of the sensor's depth.
     """
 
-    def __init__(self, roles: set[Role], *, world_frame: str = "") -> None:
+    def __init__(
+        self,
+        roles: set[Role],
+        *,
+        world_frame: str = "",
+        is_rectified: bool = False,
+        depth_unit_m: float = 0.0,
+    ) -> None:
+        self._is_rectified, self._depth_unit_m = is_rectified, depth_unit_m
         self._is_lifting = Role.POINTS not in roles
         self._places = Places(world_frame)
         self._numbers: OrderedDict[int, int] = OrderedDict()
@@ -79,7 +91,7 @@ class Assembler:
             yield from self._places.found()
             return
         if role is Role.INFO:
-            self._info = message
+            self._info = rectified_info(message) if self._is_rectified else message
             return
         at_ns = stamp_ns(message)
         if role is Role.DIAGNOSTICS:
@@ -108,7 +120,8 @@ class Assembler:
             is_metric = self._is_metric
             return {"depth": depth, "intrinsics": camera, "colors": colors, "is_metric": is_metric}
         if role is Role.SENSOR:
-            return {"sensor_depth": message_to_depth(message)}
+            metres = in_unit(message_to_depth(message), message, self._depth_unit_m)
+            return {"sensor_depth": metres}
         if role is Role.POINTS:
             points, colors = cloud_of_message(message)
             return {"points": points, "colors": colors}

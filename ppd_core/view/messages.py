@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ppd_core.cloud_reading import xyz_of_cloud
+from ppd_core.cloud_reading import cloud_row_step, xyz_of_cloud
 from ppd_core.view.frame import ShownAlignment
 
 _OF_COLOR = ("rgb", "rgba")
@@ -49,14 +49,13 @@ def cloud_of_message(message: Any) -> tuple[np.ndarray, np.ndarray | None]:
     packed = [one for one in message.fields if one.name in _OF_COLOR]
     if not packed or not points.size:
         return points, None
-    row_step = message.row_step if height > 1 else width * message.point_step
     octets: np.ndarray = np.ndarray(
         (height, width, 3),
         np.uint8,
         buffer=memoryview(message.data).cast("B"),
         # Of four bytes 0xAARRGGBB, blue is the first where the first is the least.
         offset=packed[0].offset + (1 if message.is_bigendian else 0),
-        strides=(row_step, message.point_step, 1),
+        strides=(cloud_row_step(message), message.point_step, 1),
     )
     return points, octets if message.is_bigendian else octets[..., ::-1]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ppd_core.alignment.aligner import FrameAligner
 from ppd_core.bag.bag_files import PACKED, STORAGES
 from ppd_core.bag.frames import RecordedFrame, RecordedFrameSettings, recorded_frames
-from ppd_core.bag.messages import message_to_depth
 from ppd_core.bag.static import read_static
 from ppd_core.bag.topics import (
     CAMERA_INFO,
@@ -23,6 +22,8 @@ from ppd_core.bag.topics import (
     ChosenTopics,
 )
 from ppd_core.bag.typestore import ALIGNMENT_TYPE
+from ppd_core.camera_info import shows_rectified
+from ppd_core.types import AlignmentError
 from ppd_core.view.assembly import Assembler, Role
 from ppd_core.view.frame import ViewFrame, frame_of_result
 from ppd_core.view.places import Places
@@ -93,6 +94,7 @@ def recorded_outputs(
     reader: BagReader,
     roles: Mapping[str, Role],
     *,
+    settings: RecordedFrameSettings,
     world_frame: str,
     report: Callable[[str], None],
 ) -> Generator[ViewFrame, None, None]:
@@ -101,10 +103,17 @@ def recorded_outputs(
     Args:
         reader: open.
         roles: topic -> what it is.
+        settings: what the images and the sensor's depth are.
         world_frame: of `Places`.
         report: is told, in a sentence, of what cannot be shown.
     """
-    assembler = Assembler(set(roles.values()), world_frame=world_frame)
+    images = [name for name, role in roles.items() if role is Role.IMAGE]
+    assembler = Assembler(
+        set(roles.values()),
+        world_frame=world_frame,
+        is_rectified=any(shows_rectified(settings.image_kind, name) for name in images),
+        depth_unit_m=settings.config.depth_unit_m,
+    )
     unread: dict[str, int] = {}
     for message in reader.messages(tuple(roles)):
         try:
@@ -151,6 +160,7 @@ def estimated_frames(
     for message in static.transforms:
         places.add(message, is_static=True)
     watched = _TfWatcher(reader, chosen, places)
+    is_told = False
     for frame in recorded_frames(watched, chosen, settings, static=static):
         if frame.index % every:
             continue
@@ -164,8 +174,13 @@ def estimated_frames(
         metres = None
         if settings.source != "none":
             metres = partial(_align, frame, aligner, intrinsics)
+        result = estimate(image, intrinsics=intrinsics, alignment=metres)
+        failure = result.alignment_failure
+        if failure is not None and failure.reason == "unreadable" and not is_told:
+            is_told = True
+            report(f"image {frame.index}: {failure}")
         yield frame_of_result(
-            estimate(image, intrinsics=intrinsics, alignment=metres),
+            result,
             image,
             index=frame.index,
             stamp_ns=frame.time_ns,
@@ -212,8 +227,8 @@ def _align(
 def _sensor_depth(frame: RecordedFrame) -> np.ndarray | None:
     try:
         is_image = frame.settings.source == "depth" and frame.sensor is not None
-        return message_to_depth(frame.sensor) if is_image else None
-    except ValueError:  # The alignment's failure tells of it.
+        return frame.sensor_reading() if is_image else None
+    except AlignmentError:  # The alignment's failure tells of it.
         return None
 
 

@@ -204,15 +204,17 @@ def write_clip() -> Callable[..., Path]:
         audio: str | None = None,
         audio_s: float = 1.0,
         turn: tuple[int, bool] = (0, False),
+        rate: int = 10,
     ) -> Path:
         """Images every 100 ms or at their stamps; a tone; degrees counter-clockwise, mirrored."""
         time_base = Fraction(1, 1000)
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w") as container:
-            stream = container.add_stream(codec, rate=10)
+            stream = container.add_stream(codec, rate=rate)
             stream.height, stream.width = images[0].shape[:2]
             stream.pix_fmt = pix_fmt
-            if path.suffix != ".avi":  # Which fills a fine time base up with empty frames.
+            # These fill a fine time base up with empty frames, or do not have it.
+            if path.suffix not in (".avi", ".vob", ".mjpeg", ".h264", ".asf"):
                 stream.codec_context.time_base = time_base
             if turn != (0, False):
                 if not hasattr(stream, "set_display_rotation"):

@@ -76,8 +76,8 @@ def frames(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     config = PipelineConfig(
-        model=SpDitConfig(semantics_dim=512, **MODEL),
-        prompt=PromptConfig(kind="nano", size="nano"),
+        model=SpDitConfig(semantics_dim=576, **MODEL),
+        prompt=PromptConfig(kind="efficientnet", size="lite0"),
         preprocess=PreprocessConfig(processing_area=32 * 32),
     )
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
@@ -101,8 +101,13 @@ def test_nano_writes_its_figures(benchmark, frames, checkpoint, tmp_path):
     figures = figures_in(path)
     quality = ["absrel", "delta1", "flying_share", "unresolved_share", "edge_chamfer_m"]
     assert figures.keys() == {
-        *(f"{prefix}{name}" for name in quality for prefix in ("", "twin_", "model_")),
-        *(f"{prefix}{name}" for name in quality for prefix in ("twin_model_", "truth_")),
+        *(
+            f"{way}{size}{name}"
+            for name in quality
+            for way in ("", "twin_", "mixture_")
+            for size in ("", "model_")
+        ),
+        *(f"truth_{name}" for name in quality),
         *("fps_320x240", "parameters_m", "weights_mb"),
     }
     assert figures["fps_320x240"] > 0

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ppd_core.image_files import (
     depth_preview,
@@ -95,6 +95,41 @@ def test_read_image_honours_the_exif_orientation(tmp_path: Path) -> None:
     assert np.array_equal(read_image(path), np.rot90(photo(), -1))
 
 
+def exif_of(*tags: tuple[int, int, int, bytes]) -> bytes:
+    """EXIF of tags as they would be in a file: number, type, count, value."""
+    entries = b"".join(struct.pack("<HHI4s", *tag) for tag in tags)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+_ON_ITS_SIDE = (0x0112, 3, 1, b"\6\0")
+
+
+@pytest.mark.parametrize(
+    ("exif", "turns"),
+    [
+        (exif_of(_ON_ITS_SIDE, (0x011A, 2, 4, b"300\0")), -1),  # a resolution in words
+        (exif_of(_ON_ITS_SIDE, (0x011A, 7, 4, b"\1\2\3\4")), -1),  # and in bytes
+        (exif_of((0x0112, 2, 4, b"six\0")), 0),  # the orientation itself
+        (b"Exif\0\0no tags at all", 0),
+    ],
+)
+def test_read_image_asks_the_exif_for_the_orientation_alone(
+    tmp_path: Path, exif: bytes, turns: int
+) -> None:
+    path = saved(tmp_path / "photo.png", Image.fromarray(photo()), exif=exif)
+    assert np.array_equal(read_image(path), np.rot90(photo(), turns))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_read_image_turns_as_pillow_does(tmp_path: Path, suffix: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / f"photo.{suffix}", Image.fromarray(photo()), exif=exif)
+    with Image.open(path) as image:
+        assert np.array_equal(read_image(path), np.asarray(ImageOps.exif_transpose(image)))
+
+
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
 def test_read_image_takes_the_first_of_several(tmp_path: Path, suffix: str) -> None:
     first, second = (Image.new("RGB", (8, 6), color) for color in ((255, 0, 0), (0, 0, 255)))
@@ -139,6 +174,7 @@ def corrupt_png_bytes() -> bytes:
     [
         (lambda: b"", r"must be an image file, got an empty one \(0 bytes\)"),
         (lambda: b"hello", "must be an image file of 8 or 16-bit values .*, got something else"),
+        (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "got HEIC, which needs pip install"),
         (lambda: jpeg_bytes()[:10], "cannot read .*: Truncated File Read"),
         (lambda: jpeg_bytes()[:2000], "cannot read .*: image file is truncated"),
         (lambda: png_bytes()[:2000], "cannot read .*: image file is truncated"),

@@ -30,6 +30,28 @@ def test_video_gives_its_frames_in_rgb(tmp_path: Path, write_clip: WriteClip, na
         assert frame.stamp_s == pytest.approx(0.1 * index)
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("clip.mjpeg", "mjpeg", "yuvj420p"),
+        ("clip.h264", "libx264", "yuv420p"),
+        ("clip.asf", "mpeg4", "yuv420p"),
+        ("clip.vob", "mpeg2video", "yuv420p"),
+    ],
+)
+def test_video_without_an_index_or_times_gives_all_its_frames(
+    tmp_path: Path, write_clip: WriteClip, name: str, codec: str, pix_fmt: str
+) -> None:
+    # MPEG-2 knows only some rates, and all times of one of them.
+    stamps_ms = [40 * index for index in range(12)]
+    clip = write_clip(tmp_path / name, shades(), stamps_ms, codec=codec, pix_fmt=pix_fmt, rate=25)
+    frames = list(Video(clip))
+    assert len(frames) == 12
+    for index, frame in enumerate(frames):
+        assert np.abs(frame.image.mean(axis=(0, 1)) - [20 * index, 100, 0]).max() < 9
+        assert frame.stamp_s == pytest.approx(0.04 * index)
+
+
 def test_video_starts_anew_each_time(tmp_path: Path, write_clip: WriteClip) -> None:
     video = Video(write_clip(tmp_path / "clip.mp4", shades()))
     first = next(iter(video))

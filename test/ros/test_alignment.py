@@ -12,7 +12,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image, PointCloud2
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -36,6 +37,7 @@ from ppd_ros.conversions import (
 HEIGHT, WIDTH = 48, 64
 SCALE, SHIFT = 2.0, 0.4
 DEPTH, POINTS = "/ppd/depth/image", "/ppd/points"
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def scene():
@@ -285,6 +287,49 @@ def test_a_bad_sensor_is_named_and_counted_and_nothing_metric_goes_out(
     assert made.node.cameras[0].statistics.counts["unaligned"] == 1
     assert f"gets no metres from alignment.source {source}" in capfd.readouterr().err
     assert made.depth == made.points == []
+
+
+@pytest.mark.parametrize("source", ["depth", "lidar"])
+def test_a_sensor_message_whose_stamp_is_no_time_is_left_out_and_counted(rig, capfd, source):
+    make = {"depth": in_mm(TRUTH), "lidar": cloud(cloud_points())}[source]
+    made = rig(source)
+    stampless = Header(stamp=Time(sec=-1), frame_id=made.camera.frame_id)
+    made.sensor_out[source].publish(make(stampless))
+    made.world.spin_until(lambda: made.health.num_bad_messages == 1, "it is counted")
+    assert f"left out a message of /{source}_in: its stamp must be" in capfd.readouterr().err
+    made.frame(make(made.header()))
+    made.assert_metric(1)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_depth_of_other_proportions_is_used_where_its_own_camera_info_says_how_it_lies(
+    rig, world, capfd, is_told
+):
+    """The sensor sees the upper half of the image alone."""
+    made = rig("depth")
+    if is_told:
+        out = world.client.create_publisher(CameraInfo, "depth_camera_info", LATCHED)
+        own = made.camera.send_info(width=WIDTH, height=HEIGHT)
+        own.height = HEIGHT // 2
+        out.publish(own)
+        source = made.node.cameras[0].metres.ties.source
+        world.spin_until(lambda: source.needs_camera, "it is received")
+    header = made.header()
+    made.frame(in_metres(TRUTH[: HEIGHT // 2])(header), header=header)
+    said = capfd.readouterr().err
+    assert ("/depth_in lies in the image as its own CameraInfo says" in said) == is_told
+    if is_told:
+        made.assert_metric(1)
+        return
+    assert dict(made.health.failures) == {"not_registered": 1}
+    assert f"{WIDTH} x {HEIGHT} image, got {WIDTH} x {HEIGHT // 2}" in said
+
+
+def test_depth_in_tenths_of_a_millimetre(rig):
+    made = rig("depth", depth_unit_m=0.0001)
+    header = made.header()
+    made.frame(in_mm(10 * TRUTH)(header), header=header)
+    made.assert_metric(1)
 
 
 def test_noise_is_no_metres(rig):

@@ -7,6 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -18,11 +21,18 @@ from ppd_ros.parameters import Effort
 DEPTH, POINTS, INFO = "/ppd/depth/image", "/ppd/points", "/ppd/depth/camera_info"
 
 
-def image_of(encoding="rgb8", *, height=6, width=8, step=None, size=None, fill=7):
+def image_of(encoding="rgb8", *, height=6, width=8, step=None, size=None, fill=7, header=None):
     """An image whose parts need not agree."""
     step = 3 * width if step is None else step
     size = height * step if size is None else size
-    return Image(height=height, width=width, encoding=encoding, step=step, data=[fill] * size)
+    return Image(
+        header=header or Header(),
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=step,
+        data=[fill] * size,
+    )
 
 
 BAD_IMAGES = {
@@ -67,14 +77,13 @@ def info_of(**changes):
 NAN_K = [float("nan"), 0.0, 3.5, 0.0, 10.0, 2.5, 0.0, 0.0, 1.0]
 BAD_INFOS = {
     "NaN in K": (info_of(k=NAN_K), "finite focal length"),
-    "K of zeros": (info_of(k=[0.0] * 9), "not calibrated"),
+    "K and P of zeros": (info_of(k=[0.0] * 9, p=[0.0] * 12), "not calibrated"),
     "another size": (info_of(width=640, height=640), "proportions of its camera_info"),
-    "no size": (info_of(width=0, height=0), "has no size"),
     "a lens that nobody knows": (
         info_of(distortion_model="thin_prism", d=[0.1] * 12),
         "distortion_model must be one of",
     ),
-    "too few coefficients": (info_of(d=[0.1, 0.2]), "takes 4 or 5 coefficients, got 2"),
+    "too few coefficients": (info_of(d=[0.1, 0.2]), "takes 4, 5, 8, 12 or 14 coefficients"),
     "coefficients that are NaN": (info_of(d=[float("nan")] * 5), "must be finite"),
 }
 
@@ -100,6 +109,74 @@ def test_a_calibration_that_cannot_be_used(world, count_fates, capfd, name):
     camera.send()
     world.spin_until(lambda: received[POINTS] and received[INFO], "points")
     assert count_fates(node.cameras[0]) == {"in": 2, "out": 2}
+
+
+NO_TIME = Time(sec=-1)
+
+
+def test_an_image_whose_stamp_is_no_time(world, count_fates, capfd):
+    node, camera, received = world.active()
+    camera.image_out.publish(image_of(header=Header(stamp=NO_TIME)))
+    world.spin_until(lambda: count_fates(node.cameras[0]).get("bad") == 1, "it is counted")
+    said = capfd.readouterr().err
+    assert "dropped a frame of /image: its stamp must be >= 0 s, got -1 s" in said
+    camera.send()
+    world.spin_until(lambda: received[DEPTH], "the next frame comes out")
+    assert count_fates(node.cameras[0]) == {"in": 2, "bad": 1, "out": 1}
+
+
+def test_one_frame_that_was_asked_for_and_whose_stamp_is_no_time(world):
+    _, camera, _ = world.active()
+    called = world.call("/ppd/estimate_once")
+
+    def is_answered():
+        camera.image_out.publish(image_of(header=Header(stamp=NO_TIME)))
+        return called.done()
+
+    world.spin_until(is_answered, "an answer")
+    assert world.answer(called) == (False, "bad: its stamp must be >= 0 s, got -1 s")
+
+
+def test_a_calibration_whose_stamp_is_no_time(world, count_fates, capfd):
+    """It may be latched, and never come again: frames go on without it."""
+    node, camera, received = world.active(outputs=(DEPTH, POINTS))
+    infos = node.cameras[0].frames.calibrations.infos
+    infos.clear()
+    for _ in range(2):
+        camera.info_out.publish(info_of(header=Header(stamp=NO_TIME)))
+    camera.send()
+    world.spin_until(lambda: received[DEPTH], "depth")
+    assert received[POINTS] == []
+    camera.send_info()
+    world.spin_until(lambda: infos, "a good one arrives")
+    said = capfd.readouterr().err
+    assert said.count("CameraInfo on /camera_info is left out: its stamp must be >= 0 s") == 1
+    camera.send()
+    world.spin_until(lambda: received[POINTS], "points")
+    assert count_fates(node.cameras[0]) == {"in": 2, "out": 2}
+
+
+def test_a_clock_that_shows_no_time(world, monkeypatch, capfd):
+    """rclpy's own subscription raises: the node tells, and follows the next one."""
+    monkeypatch.setattr("ppd_ros.health.PERIOD_S", 0.05)
+    clock_out = world.client.create_publisher(Clock, "/clock", 10)
+    diagnostics = world.subscribe(DiagnosticArray, "/diagnostics")
+    node, camera, received = world.active(use_sim_time=True, drop_stale=False)
+    world.spin_until(clock_out.get_subscription_count, "the clock is heard")
+
+    def shown():
+        clock_out.publish(Clock(clock=NO_TIME))
+        return [one for one in diagnostics[-1].status if one.level == DiagnosticStatus.ERROR]
+
+    world.spin_until(shown, "/diagnostics tells")
+    (status,) = shown()
+    assert status.name == "ppd: frames"
+    assert "callbacks failed: the subscription of /clock raised ValueError" in status.message
+    assert capfd.readouterr().err.count("the subscription of /clock raised") == 1
+    clock_out.publish(Clock(clock=Time(sec=5)))
+    world.spin_until(lambda: node.get_clock().now().nanoseconds == 5 * 10**9, "it is followed")
+    camera.send()
+    world.spin_until(lambda: received[DEPTH], "depth")
 
 
 def test_a_camera_that_changes_its_size(world, count_fates):

@@ -7,7 +7,15 @@ import pytest
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from ppd_core.camera_info import info_for_image, intrinsics_from_info
+from ppd_core.camera_info import (
+    info_for_image,
+    intrinsics_from_info,
+    lens_of,
+    rectified_info,
+    shows_rectified,
+    unfilled_k,
+)
+from ppd_core.geometry.camera import ray_table
 from ppd_core.types import Intrinsics
 from ppd_ros.calibration import intrinsics_to_info
 
@@ -77,9 +85,114 @@ def test_a_world_point_is_seen_at_the_same_place_through_roi_and_binning():
     assert project(part) == pytest.approx(expected)
 
 
-def test_uncalibrated_camera_is_refused():
-    with pytest.raises(ValueError, match="not calibrated: K of its camera_info is all zero"):
-        intrinsics_from_info(camera_info(k=[0.0] * 9), 640, 480)
+UNFILLED = {
+    "zeros": np.zeros(9),
+    "the identity": np.eye(3).ravel(),
+    "zeros and 1": np.diag([0.0, 0, 1]).ravel(),
+}
+
+
+@pytest.mark.parametrize("name", UNFILLED)
+def test_where_nobody_filled_k_it_is_that_of_p(name):
+    info = camera_info(k=UNFILLED[name], d=[0.0] * 5)
+    intrinsics = intrinsics_from_info(info, 640, 480)
+    assert intrinsics == Intrinsics(640, 480, 480.0, 490.0, 320.5, 240.5)
+    published = info_for_image(info, HEADER, 640, 480)
+    assert intrinsics_from_info(published, 640, 480) == intrinsics
+    assert "P are used" in unfilled_k(info)
+    assert unfilled_k(camera_info()) == unfilled_k(published) == ""
+
+
+@pytest.mark.parametrize("name", UNFILLED)
+def test_where_nobody_filled_p_it_is_published_as_that_of_k(name):
+    p = np.hstack([UNFILLED[name].reshape(3, 3), np.zeros((3, 1))]).ravel()
+    whole = info_for_image(camera_info(p=p), HEADER, 640, 480)
+    assert whole.p.tolist() == [500.0, 0, 319.5, 0, 0, 510.0, 239.5, 0, 0, 0, 1, 0]
+    half = info_for_image(camera_info(p=p), HEADER, 320, 240)
+    assert half.p.reshape(3, 4)[:, :3].ravel().tolist() == half.k.tolist()
+    assert half.k[0] == 250.0
+
+
+@pytest.mark.parametrize("name", UNFILLED)
+def test_uncalibrated_camera_is_refused(name):
+    info = camera_info(k=UNFILLED[name], p=[0.0] * 12)
+    with pytest.raises(ValueError, match="not calibrated: K and P of its camera_info are zero"):
+        intrinsics_from_info(info, 640, 480)
+
+
+@pytest.mark.parametrize("binning", [0, 1, 2])
+def test_a_calibration_without_a_size_is_of_the_image_s(binning):
+    sized = camera_info(binning_x=binning, binning_y=binning)
+    bare = camera_info(binning_x=binning, binning_y=binning, width=0, height=0)
+    image = (640, 480) if binning < 2 else (320, 240)
+    assert intrinsics_from_info(bare, *image) == intrinsics_from_info(sized, *image)
+    assert info_for_image(bare, HEADER, *image) == info_for_image(sized, HEADER, *image)
+
+
+ZEROS = (0.0,) * 10
+LENSES = [
+    # As ROS has them.
+    ("plumb_bob", (0.1, -0.2, 0.01, 0.02), "plumb_bob", 4),
+    ("plumb_bob", (0.1, -0.2, 0.01, 0.02, 0.0), "plumb_bob", 5),
+    ("rational_polynomial", (0.1, -0.2, 0.01, 0.02, 0.1, 0.2, 0.3, 0.4), "rational_polynomial", 8),
+    ("equidistant", (0.1, -0.2, 0.01, 0.02), "equidistant", 4),
+    # Of another count, that OpenCV takes.
+    ("plumb_bob", (0.1, -0.2, 0.01, 0.02, 0.3, *ZEROS[:3]), "rational_polynomial", 8),
+    ("plumb_bob", (0.1, -0.2, 0.01, 0.02, 0.3, *ZEROS[:7]), "rational_polynomial", 12),
+    ("plumb_bob", (0.1, -0.2, 0.01, 0.02, 0.3, *ZEROS[:9]), "rational_polynomial", 14),
+    ("plumb_bob", (0.1, -0.2, 0.01, 0.02, 0.3, 0.1, 0, 0), "rational_polynomial", 8),
+    ("rational_polynomial", (0.1, -0.2, 0.01, 0.02), "plumb_bob", 4),
+    ("rational_polynomial", (0.1, -0.2, 0.01, 0.02, 0.3), "plumb_bob", 5),
+    # Of one that it does not take, but for zeros at the end.
+    ("plumb_bob", (0.1, -0.2, 0.01, 0.02, 0.3, 0.0), "plumb_bob", 5),
+    ("equidistant", (0.1, -0.2, 0.01, 0.02, 0.0), "equidistant", 4),
+    ("equidistant", (0.0,) * 8, "equidistant", 4),
+    # By other names.
+    ("radtan", (0.1, -0.2, 0.01, 0.02), "plumb_bob", 4),
+    ("Brown Conrady", (0.1, -0.2, 0.01, 0.02, 0.3), "plumb_bob", 5),
+    ("", (0.1, -0.2, 0.01, 0.02, 0.3), "plumb_bob", 5),
+    ("fisheye", (0.1, -0.2, 0.01, 0.02), "equidistant", 4),
+    ("Kannala-Brandt4", (0.1, -0.2, 0.01, 0.02), "equidistant", 4),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "model", "count"), LENSES)
+def test_a_lens_by_any_usual_name_and_count_is_one_that_opencv_takes(name, given, model, count):
+    assert lens_of(name, given) == (model, given[:count])
+
+
+def test_zeros_behind_the_coefficients_change_no_ray():
+    short = camera_info(d=[0.1, -0.2, 0.001, 0.002, 0.03])
+    long = camera_info(d=[0.1, -0.2, 0.001, 0.002, 0.03, 0.0, 0.0, 0.0])
+    rays = [ray_table(intrinsics_from_info(info, 64, 48)) for info in (short, long)]
+    assert np.allclose(*rays, atol=1e-6, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("topic", "is_rectified"),
+    [
+        ("/camera/image_raw", False),
+        ("/camera/image_rect", True),
+        ("/camera/image_rect_color/compressed", True),
+        ("/zed/zed_node/rgb/color/rect/image", True),
+        ("/camera_rectified/image", True),
+        ("/direct/rectangle/image", False),
+        ("/camera/unrectified/image", False),
+    ],
+)
+def test_an_image_is_rectified_where_its_topic_or_the_user_says_so(topic, is_rectified):
+    assert shows_rectified("auto", topic) == is_rectified
+    assert shows_rectified("rectified", topic)
+    assert not shows_rectified("raw", topic)
+
+
+def test_a_rectified_image_is_seen_by_p_alone():
+    info = rectified_info(camera_info())
+    expected = Intrinsics(640, 480, 480.0, 490.0, 320.5, 240.5)
+    assert intrinsics_from_info(info, 640, 480) == expected
+    assert intrinsics_from_info(info, 320, 240) == expected.resized(320, 240)
+    bare = rectified_info(camera_info(p=np.eye(3, 4).ravel()))
+    assert intrinsics_from_info(bare, 640, 480) == Intrinsics(640, 480, 500, 510, 319.5, 239.5)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +200,10 @@ def test_uncalibrated_camera_is_refused():
     [
         ({"k": [0.0, 0, 1, 0, 500, 1, 0, 0, 1]}, r"fx must be a finite focal length > 0 px"),
         ({"distortion_model": "fancy"}, r"distortion_model must be one of .*got 'fancy'"),
-        ({"d": [0.1, 0.2]}, r"plumb_bob takes 4 or 5 coefficients, got 2"),
+        ({"d": [0.1, 0.2]}, r"plumb_bob takes 4, 5, 8, 12 or 14 coefficients, got 2"),
+        ({"d": [0.1] * 6}, r"plumb_bob takes 4, 5, 8, 12 or 14 coefficients, got 6"),
+        ({"distortion_model": "fisheye", "d": [0.1] * 5}, r"fisheye takes 4 coefficients, got 5"),
+        ({"distortion_model": "Inverse Brown Conrady"}, r"distortion_model must be one of"),
     ],
 )
 def test_unusable_values_are_refused(changes, message):
@@ -144,11 +260,6 @@ def test_published_info_is_the_camera_of_the_points_under_binning(captured, binn
         intrinsics.fy,
         intrinsics.cy,
     ]
-
-
-def test_a_camera_info_without_a_size_is_refused():
-    with pytest.raises(ValueError, match="camera_info has no size, got 0 x 0"):
-        intrinsics_from_info(camera_info(width=0, height=0), 640, 480)
 
 
 def test_a_fisheye_with_zero_coefficients_stays_a_fisheye():

@@ -8,6 +8,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from ppd_core.cloud_reading import xyz_of_cloud
+from ppd_core.view.messages import cloud_of_message
 from ppd_ros.conversions import points_to_cloud
 
 XYZ = np.random.default_rng(0).normal(size=(3, 4, 3)).astype(np.float32)
@@ -56,9 +57,24 @@ def test_any_layout_is_read(layout):
     assert np.array_equal(xyz_of_cloud(cloud_of(XYZ, **layout)), XYZ.reshape(-1, 3))
 
 
-def test_a_row_of_points_may_leave_row_step_at_zero():
-    cloud = cloud_of(XYZ.reshape(1, -1, 3))
-    cloud.row_step = 0
+@pytest.mark.parametrize("height", [1, 3])
+@pytest.mark.parametrize("row_step", [0, 12 * 12], ids=["none", "of the whole message"])
+def test_rows_whose_step_is_no_row_s_follow_each_other(height, row_step):
+    points = XYZ.reshape(height, -1, 3)
+    cloud = cloud_of(points)
+    cloud.row_step = row_step
+    assert np.array_equal(xyz_of_cloud(cloud), XYZ.reshape(-1, 3))
+    assert np.array_equal(cloud_of_message(cloud)[0], points)
+    colored = points_to_cloud(
+        points, np.arange(36, dtype=np.uint8).reshape(height, -1, 3), Header()
+    )
+    colored.row_step = row_step // 12 * 16
+    assert cloud_of_message(colored)[1].ravel().tolist() == list(range(36))
+
+
+def test_a_step_over_padding_as_long_as_the_points_is_stepped():
+    cloud = cloud_of(XYZ, padding=2 * 4 * 12)
+    assert cloud.row_step == 3 * 4 * 12
     assert np.array_equal(xyz_of_cloud(cloud), XYZ.reshape(-1, 3))
 
 

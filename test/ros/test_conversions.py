@@ -96,8 +96,8 @@ def test_image_to_depth_reads_padding_and_big_endian():
 
 
 def test_image_to_depth_refuses_another_encoding():
-    with pytest.raises(ValueError, match="depth encoding must be 32FC1 or 16UC1, got 'mono16'"):
-        image_to_depth(Image(encoding="mono16", width=1, height=1, step=2))
+    with pytest.raises(ValueError, match="encoding must be 32FC1 or 16UC1 or mono16, got 'rgb8'"):
+        image_to_depth(Image(encoding="rgb8", width=1, height=1, step=3))
 
 
 def test_sensor_depth_is_16uc1_millimetres_with_the_header():

@@ -53,6 +53,12 @@ def smallest_message(encoding):
         ("bgr8", [3, 2, 1, 6, 5, 4]),
         ("rgba8", [1, 2, 3, 0, 4, 5, 6, 0]),
         ("bgra8", [3, 2, 1, 9, 6, 5, 4, 9]),
+        # OpenCV's own types: its colours are blue, green, red.
+        ("8UC3", [3, 2, 1, 6, 5, 4]),
+        ("8UC4", [3, 2, 1, 9, 6, 5, 4, 9]),
+        ("rgb16", [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]),
+        ("16UC3", [3, 3, 2, 2, 1, 1, 6, 6, 5, 5, 4, 4]),
+        ("bgra16", [3, 3, 2, 2, 1, 1, 9, 9, 6, 6, 5, 5, 4, 4, 9, 9]),
     ],
 )
 def test_image_to_rgb_orders_the_channels(encoding, row, padding):
@@ -174,7 +180,7 @@ def test_more_data_than_needed_is_ignored(encoding):
     assert np.array_equal(image_to_rgb(message), expected)
 
 
-@pytest.mark.parametrize("encoding", ["16UC1", "8UC3", "nv24", "RGB8", ""])
+@pytest.mark.parametrize("encoding", ["16UC1", "16UC2", "nv24", "RGB8", ""])
 def test_an_unknown_encoding_is_refused_with_those_known(encoding):
     message = image_message("rgb8", [[1, 2, 3]], width=1)
     message.encoding = encoding

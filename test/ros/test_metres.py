@@ -68,9 +68,9 @@ def test_each_source_subscribes_to_its_own_topic(world, active):
     always = {"/image", "/camera_info"}
     assert subscriptions(node) == always
     for source, topics in [
-        ("depth", {"/depth_in"}),
+        ("depth", {"/depth_in", "/depth_camera_info"}),
         ("constant", set()),
-        ("depth", {"/depth_in"}),
+        ("depth", {"/depth_in", "/depth_camera_info"}),
         ("none", set()),
     ]:
         applied(world, node, source=source)
@@ -194,7 +194,7 @@ def frame_of(header, *, view=None):
 
 
 def test_source_moge2_gives_the_models_own_samples(world):
-    source = open_source(world.client, "moge2", CameraTopics(""), None)
+    source = open_source(world.client, "moge2", CameraTopics(""), None, None)
     assert source.needs_camera
     assert source.evidence(frame_of(None), settings_of()) == "own samples"
 
@@ -210,7 +210,11 @@ def sensor(world):
 
         def open(self, name):
             self.source = open_source(
-                world.client, name, CameraTopics(""), lambda key, text: self.warned.append(text)
+                world.client,
+                name,
+                CameraTopics(""),
+                lambda key, text: self.warned.append(text),
+                self.warned.append,
             )
             return self.source
 

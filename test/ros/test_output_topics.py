@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from ppd_core.depth_reading import image_to_depth
@@ -125,6 +125,68 @@ def test_a_rectified_camera_has_no_distortion_left(world):
     v, u = np.mgrid[:48, :64]
     assert points[..., 0] / points[..., 2] == pytest.approx((u - 31.5) / 40, abs=1e-5)
     assert points[..., 1] / points[..., 2] == pytest.approx((v - 23.5) / 40, abs=1e-5)
+
+
+P = [36.0, 0, 30, 0, 0, 36, 22, 0, 0, 0, 1, 0]
+IDENTITY = np.eye(3).ravel()
+ODD_CALIBRATIONS = {
+    "a rectified image": (
+        "/cam/image_rect",
+        {"p": P},
+        (36.0, 30.0, 22.0),
+        "taken to be rectified",
+    ),
+    "no K": (
+        "/image",
+        {"k": IDENTITY, "d": [], "p": P},
+        (36.0, 30.0, 22.0),
+        "K is zero or the id",
+    ),
+    "no P": ("/image", {"p": [0.0] * 12, "d": []}, (40.0, 31.5, 23.5), ""),
+    "no size": ("/image", {"width": 0, "height": 0, "d": []}, (40.0, 31.5, 23.5), ""),
+}
+
+
+@pytest.mark.parametrize("name", ODD_CALIBRATIONS)
+def test_points_and_their_calibration_are_of_the_camera_that_is_meant(world, capfd, name):
+    image_topic, changes, (focal, cx, cy), told = ODD_CALIBRATIONS[name]
+    node = world.depth_node(
+        cli_args=["--ros-args", "-r", f"image:={image_topic}"],
+        **CONSTANT,
+        **{f"qos_overrides.{image_topic}.subscription.reliability": "reliable"},
+    )
+    world.wait_active(node)
+    camera = world.camera(image=image_topic)
+    camera.wait_seen()
+    received = {
+        topic: world.subscribe(kind, topic)
+        for topic, kind in ((INFO, CameraInfo), (POINTS, PointCloud2))
+    }
+    outputs = node.cameras[0].outputs
+    world.spin_until(
+        lambda: all(outputs[n].get_subscription_count() for n in ("camera_info", "points")),
+        "the outputs are matched",
+    )
+    info = intrinsics_to_info(LENS, Header(stamp=camera.now(), frame_id=camera.frame_id))
+    for field, value in changes.items():
+        setattr(info, field, value)
+    camera.info_out.publish(info)
+    world.spin_until(lambda: node.cameras[0].frames.calibrations.infos, "it arrives")
+    for count in (1, 2):
+        camera.send(width=64, height=48)
+        world.spin_until(
+            lambda n=count: all(len(one) == n for one in received.values()), "all of them"
+        )
+    points, _ = cloud_to_points(received[POINTS][0])
+    v, u = np.mgrid[:48, :64]
+    assert points[..., 0] / points[..., 2] == pytest.approx((u - cx) / focal, abs=1e-5)
+    assert points[..., 1] / points[..., 2] == pytest.approx((v - cy) / focal, abs=1e-5)
+    published = received[INFO][0]
+    assert (published.width, published.height) == (64, 48)
+    assert published.p.reshape(3, 4)[:, :3].ravel().tolist() == published.k.tolist()
+    assert published.k.tolist() == [focal, 0, cx, 0, focal, cy, 0, 0, 1]
+    said = capfd.readouterr().err
+    assert said.count(told) == 1 if told else "CameraInfo on" not in said
 
 
 def test_without_a_calibration_nothing_can_be_rectified(world, count_fates, capfd):

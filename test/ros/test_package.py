@@ -77,8 +77,8 @@ WITHOUT_KEY = {
     "safetensors": "timm requires it",
     "torch_tensorrt": "asked for by name alone, and not on every machine",
     "rosbags": "stands in for cv_bridge where there is none; reads and writes recordings",
-    # At a desk, not on a robot: recordings, the viewer, videos.
-    **dict.fromkeys(("mcap", "zstandard", "lz4", "rerun", "av"), "optional"),
+    # At a desk, not on a robot: recordings, the viewer, videos, photos of phones.
+    **dict.fromkeys(("mcap", "zstandard", "lz4", "rerun", "av", "pillow_heif"), "optional"),
     "vggt": "a rival of ppd eval, on no index",
     # Simulator and training, which a robot does not need.
     **dict.fromkeys(

@@ -8,7 +8,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 from sensor_msgs.msg import CompressedImage
@@ -162,6 +162,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(width, height):
 JPEG_BYTES, PNG_BYTES = jpeg(), file_bytes(smooth_image(), "PNG")
 
 
+@settings(deadline=None)
 @given(
     whole=st.sampled_from([JPEG_BYTES, PNG_BYTES]),
     start=st.integers(0, 400),

@@ -47,7 +47,7 @@ def test_the_topic_table_names_what_the_node_offers():
     written = {topics.private(output.topic) for output in OUTPUTS.values()}
     written |= {topics.private(ALIGNMENT_TOPIC), *SERVICES}
     written = {name.replace("~", "/ppd") for name in written}
-    read = {topics.image, topics.camera_info, topics.depth_in, LIDAR}
+    read = {topics.image, topics.camera_info, topics.depth_in, topics.depth_camera_info, LIDAR}
     documented = {name.split("`")[1] for name, *_ in rows_of("Topics")}
     assert documented == written | read | {health.TOPIC}
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from rclpy.node import Node
 from rclpy.qos import (
     QoSDurabilityPolicy,
     QoSHistoryPolicy,
     QoSProfile,
     QoSReliabilityPolicy,
 )
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import Header
 
 BEST_EFFORT = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 RELIABLE = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
@@ -72,6 +74,121 @@ def test_an_input_is_reliable_while_all_publishers_are(world, plain_node, capfd)
     world.spin_until(lambda: is_reliable(node, "/image"), "and once more")
     inputs = [s.topic_name for s in node.subscriptions]
     assert inputs.count("/image") == 1
+
+
+def test_a_calibration_that_was_published_once_before_the_node_came_is_received(world, plain_node):
+    world.client.create_publisher(CameraInfo, "/camera_info", LATCHED).publish(CameraInfo(width=7))
+    node = plain_node()
+    infos = node.cameras[0].frames.calibrations.infos
+    world.spin_until(lambda: infos, "it arrives")
+    assert infos[0].width == 7
+    assert profiles(node)["/camera_info"].durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+    world.client.create_publisher(CameraInfo, "/camera_info", RELIABLE)
+    world.spin_until(
+        lambda: profiles(node)["/camera_info"].durability == QoSDurabilityPolicy.VOLATILE,
+        "it is asked for as all offer it",
+    )
+
+
+def test_a_durability_that_was_asked_for_stays(world, plain_node, capfd):
+    asked = {"qos_overrides./camera_info.subscription.durability": "transient_local"}
+    node = plain_node(**asked)
+    world.client.create_publisher(CameraInfo, "/camera_info", RELIABLE)
+    wait_for_log(
+        world, capfd, "a publisher of /camera_info offers an incompatible QoS (DURABILITY)"
+    )
+    node.cameras[0].inputs[1]._look()
+    assert profiles(node)["/camera_info"].durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+
+
+TRANSPORTS = {
+    "the compressed topic for the raw one": (
+        "raw",
+        CompressedImage,
+        "/cam/image_raw/compressed",
+        "/cam/image_raw/compressed",
+        "-p image_transport:=compressed -r image:=/cam/image_raw)",
+    ),
+    "a compressed topic of another name": (
+        "raw",
+        CompressedImage,
+        "/cam/jpeg",
+        "/cam/jpeg",
+        "-p image_transport:=compressed -r image/compressed:=/cam/jpeg)",
+    ),
+    "compressed images alone beside the raw topic": (
+        "raw",
+        CompressedImage,
+        "/cam/image_raw",
+        "/cam/image_raw/compressed",
+        "-p image_transport:=compressed -r image:=/cam/image_raw)",
+    ),
+    "raw images on the compressed topic": (
+        "compressed",
+        Image,
+        "/cam/image_raw",
+        "/cam/image_raw/compressed",
+        "-p image_transport:=raw -r image:=/cam/image_raw/compressed)",
+    ),
+    "raw images alone beside the compressed topic": (
+        "compressed",
+        Image,
+        "/cam/image_raw",
+        "/cam/image_raw",
+        "-p image_transport:=raw -r image:=/cam/image_raw)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_images_of_the_other_type_are_named_with_what_reads_them(world, capfd, monkeypatch, name):
+    transport, kind, remapped, published, advice = TRANSPORTS[name]
+    monkeypatch.setattr("ppd_ros.silence.SILENCE_S", 0.05)
+    out = world.client.create_publisher(kind, published, RELIABLE)
+    node = world.depth_node(
+        cli_args=["--ros-args", "-r", f"image:={remapped}"],
+        image_transport=transport,
+        autostart=False,
+    )
+    world.spin_until(lambda: node.count_publishers(out.topic_name), "the publisher is seen")
+    node.trigger_configure()
+    node.trigger_activate()
+    wait_for_log(world, capfd, "no image on ", advice)
+
+
+def test_a_topic_of_another_type_is_named(world, plain_node):
+    node = plain_node()
+    images = node.cameras[0].inputs[0]
+    world.client.create_publisher(Image, "/image", RELIABLE)
+    other = world.add(lambda context: Node("other", context=context, use_global_arguments=False))
+    other.create_publisher(CompressedImage, "/image", BEST_EFFORT)
+    world.spin_until(lambda: node.count_publishers("/image") == 2, "both are seen")
+    assert images.describe_publishers() == (
+        "2 publishers, of sensor_msgs/msg/CompressedImage where sensor_msgs/msg/Image is read"
+    )
+    world.spin_until(lambda: images.is_reliable, "what cannot be heard decides nothing")
+
+
+def test_messages_without_a_frame_are_told_of_once_for_each_topic(world, capfd):
+    node, camera, _ = world.active(alignment__source="depth")
+    depth_out = world.client.create_publisher(Image, "/depth_in", RELIABLE)
+    world.spin_until(depth_out.get_subscription_count, "depth_in is matched")
+    received = node.cameras[0].statistics.counts["in"]
+    for number in (1, 2):
+        stamp = camera.now()
+        depth_out.publish(Image(header=Header(stamp=stamp)))
+        camera.info_out.publish(CameraInfo(header=Header(stamp=stamp, frame_id="camera")))
+        camera.image_out.publish(Image(header=Header(stamp=stamp)))
+        world.spin_until(
+            lambda n=number: node.cameras[0].statistics.counts["in"] == received + n, "an image"
+        )
+    world.spin_until(
+        lambda: node.cameras[0].metres.ties.source._topic.messages.num_received == 2, "depth"
+    )
+    said = capfd.readouterr().err
+    assert said.count("a message of /image has no frame_id") == 1
+    assert said.count("a message of /depth_in has no frame_id") == 1
+    assert "/camera_info has no frame_id" not in said
 
 
 @pytest.mark.parametrize("asked", ["best_effort", "reliable"])

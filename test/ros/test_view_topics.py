@@ -177,7 +177,12 @@ def test_silence_is_told_of_and_interruption_is_clean(start, world, tmp_path):
     ("words", "reason"),
     [
         (["-r", "::"], "ROS cannot start"),
-        (["-p", "image_transport:=fax"], "image_transport must be raw or compressed, got 'fax'"),
+        (
+            ["-p", "image_transport:=fax"],
+            "image_transport must be one of raw, compressed",
+        ),
+        (["-p", "image_kind:=bent"], "image_kind must be one of auto, raw, rectified"),
+        (["-p", "depth_unit_m:=-0.1"], "depth_unit_m must be finite and >= 0"),
     ],
 )
 def test_wrong_ros_arguments_are_one_sentence(start, tmp_path, words, reason):

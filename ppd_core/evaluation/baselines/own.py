@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ppd_core.evaluation.baselines.cards import TWIN_SUFFIX, ModelCard
 from ppd_core.evaluation.baselines.library import ModelOptions
 from ppd_core.evaluation.model import ModelError, Prediction
 from ppd_core.geometry.upsample import upsample_depth
+from ppd_core.models.efficientnet_prompt import EfficientNetPrompt, most_probable
 from ppd_core.models.semantics import prepare_image
 from ppd_core.pipeline import DepthPipeline
 from ppd_core.preprocess import check_image, preprocess
@@ -107,12 +108,29 @@ def regressed(pipeline: DepthPipeline, images: Tensor) -> Tensor:
     return field[:, 0].to(images.dtype) + 0.5
 
 
+@torch.no_grad()
+def regressed_mode(pipeline: DepthPipeline, images: Tensor) -> Tensor:
+    """(B, h, w) relative depth by the most probable component of the prompt's mixture head."""
+    prompt = _prompt(pipeline)
+    assert isinstance(prompt, EfficientNetPrompt)
+    images = images.to(pipeline.device, pipeline.state_dtype)
+    mixture = prompt.predict_mixture(prepare_image(pipeline.config.prompt, images))
+    return most_probable(mixture)[:, 0].to(images.dtype) + 0.5
+
+
+def has_mixture(pipeline: DepthPipeline) -> bool:
+    """Whether the pipeline's prompt has a mixture head."""
+    return isinstance(_prompt(pipeline), EfficientNetPrompt)
+
+
 def _depth_head(pipeline: DepthPipeline) -> Callable[[Tensor], Tensor] | None:
     """What regresses the field x_0 of prepared images, if the pipeline has such a prompt."""
+    return getattr(_prompt(pipeline), "predict_field", None)
+
+
+def _prompt(pipeline: DepthPipeline) -> nn.Module | None:
     models = pipeline.models
-    if models is None or "semantics" not in models:
-        return None
-    return getattr(models["semantics"], "predict_field", None)
+    return None if models is None or "semantics" not in models else models["semantics"]
 
 
 def open_own(card: ModelCard, options: ModelOptions) -> PipelineModel | TwinModel:

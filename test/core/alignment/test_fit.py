@@ -38,6 +38,16 @@ def test_a_clean_line_is_found_exactly():
     assert alignment.rmse_m < 1e-4
 
 
+def test_two_flat_surfaces_without_noise_are_found_exactly():
+    relative = torch.tensor([0.0, 0.5]).repeat_interleave(torch.tensor([480, 2592]))
+    metres = torch.expm1(0.62 * relative + 0.79)
+    alignment = fit_affine(relative, metres, torch.ones_like(metres), CONFIG).alignment(
+        "depth", CONFIG
+    )
+    assert alignment.scale == pytest.approx(0.62, abs=1e-5)
+    assert alignment.shift == pytest.approx(0.79, abs=1e-5)
+
+
 PATTERNS = ["anywhere", "moving hand", "glass pane", "multipath", "moved sensor", "filled holes"]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,11 +9,13 @@ from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.alignment.sensors import (
     OTHER_CLOCK_S,
     cloud_anchors,
+    depth_camera,
     offset_text,
     sensor_image_anchors,
 )
 from ppd_core.geometry.rectify import rectification
 from ppd_core.geometry.rigid import rigid_transform
+from ppd_core.message_values import calibration_values
 from ppd_core.types import AlignmentError, Intrinsics
 
 HEIGHT, WIDTH = 24, 32
@@ -34,6 +38,53 @@ def test_millimetres_that_say_they_are_metres_are_refused():
     with pytest.raises(AlignmentError) as error:
         sensor_image_anchors(depth, HEIGHT, WIDTH, CONFIG)
     assert error.value.reason == "wrong_unit"
+    assert "alignment.depth_unit_m" in str(error.value)
+
+
+@pytest.mark.parametrize("size", [(HEIGHT, HEIGHT), (HEIGHT // 2, WIDTH), (90, 160)])
+def test_depth_of_other_proportions_is_refused_with_both_sizes(size):
+    depth = np.full(size, 3.0, np.float32)
+    with pytest.raises(AlignmentError) as error:
+        sensor_image_anchors(depth, HEIGHT, WIDTH, CONFIG)
+    assert error.value.reason == "not_registered"
+    assert f"{WIDTH} x {HEIGHT}" in str(error.value)
+    assert f"{size[1]} x {size[0]}" in str(error.value)
+
+
+@pytest.mark.parametrize("size", [(480, 848), (12, 21), (240, 424)])
+def test_sides_that_were_rounded_are_no_other_proportions(size):
+    sensor_image_anchors(np.full(size, 3.0, np.float32), 720, 1280, CONFIG)
+
+
+def test_a_crop_gives_samples_where_its_own_camera_says():
+    """The middle columns of the image, in twice its resolution: metres tell the column."""
+    own = Intrinsics(2 * HEIGHT, 2 * HEIGHT, 2 * CAMERA.fx, 2 * CAMERA.fy, 23.5, 23.5)
+    left = (WIDTH - HEIGHT) // 2
+    depth = np.tile(np.arange(2 * HEIGHT, dtype=np.float32) // 2 + 1, (2 * HEIGHT, 1))
+    anchors = sensor_image_anchors(depth, HEIGHT, WIDTH, CONFIG, cameras=(own, CAMERA))
+    is_seen = anchors.depth.isfinite()
+    assert is_seen.sum() == HEIGHT * HEIGHT
+    assert anchors.depth[is_seen].tolist() == (anchors.cols[is_seen] - left + 1).tolist()
+
+
+def message(frame_id="camera"):
+    return SimpleNamespace(header=SimpleNamespace(frame_id=frame_id))
+
+
+def info(frame_id="camera", **changes):
+    values = calibration_values(CAMERA) | {"binning_x": 0, "binning_y": 0}
+    return SimpleNamespace(
+        **message(frame_id).__dict__, roi=SimpleNamespace(width=0, height=0), **values | changes
+    )
+
+
+def test_a_depth_camera_is_known_by_a_calibration_of_the_images_frame():
+    size = (HEIGHT, WIDTH)
+    assert depth_camera(message(), info(), "camera", size=size) == CAMERA
+    assert depth_camera(message(), None, "camera", size=size) is None
+    assert depth_camera(message(), info(), "color", size=size) is None
+    assert depth_camera(message("ir"), info(), "camera", size=size) is None
+    assert depth_camera(message(), info(), "camera", size=(HEIGHT, HEIGHT)) is None
 
 
 def test_depth_of_the_raw_camera_goes_through_the_images_rectification():

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ppd_core.bag.recording import BagTopic
-from ppd_core.bag.topics import ChosenTopics, choose_topics
+from ppd_core.bag.topics import ChosenTopics, choose_topics, other_sensors
 
 TYPES = {
     "image": "sensor_msgs/msg/Image",
@@ -14,7 +16,9 @@ TYPES = {
     "old_tf": "tf/msg/tfMessage",
     "imu": "sensor_msgs/msg/Imu",
     "theora": "theora_image_transport/msg/Packet",
+    "none": "sensor_msgs/msg/CompressedImage",
 }
+TYPES |= dict.fromkeys(("color", "grey", "depth", "open"), TYPES["image"])
 
 
 def topics_of(text):
@@ -23,8 +27,14 @@ def topics_of(text):
     for line in text.strip().splitlines():
         kind, *names = line.split()
         for name in names:
-            made[name] = BagTopic(name, TYPES[kind], 10)
+            made[name] = BagTopic(name, TYPES[kind], 0 if kind == "none" else 10)
     return made
+
+
+def encodings_of(text):
+    """Topic -> whether it holds depth, of those whose line says so."""
+    lines = [line.split() for line in text.strip().splitlines()]
+    return {name: ENCODED[kind] for kind, *names in lines if kind in ENCODED for name in names}
 
 
 REALSENSE = """
@@ -97,7 +107,35 @@ image /oak/rgb/image_raw /oak/left/image_rect /oak/right/image_rect /oak/rgb/pre
 jpeg /oak/depth/image_raw/compressedDepth
 info /oak/rgb/camera_info
 """
+TURTLEBOT4 = """
+color /oakd/rgb/preview/image_raw
+depth /oakd/stereo/image_raw
+none /oakd/rgb/preview/image_raw/compressed /oakd/rgb/preview/image_raw/compressedDepth
+none /oakd/stereo/image_raw/compressedDepth
+info /oakd/rgb/preview/camera_info /oakd/stereo/camera_info
+tf /tf /tf_static
+"""
+ZED_5_1 = """
+color /zed/zed_node/rgb/color/rect/image /zed/zed_node/rgb/color/raw/image
+color /zed/zed_node/left/color/rect/image /zed/zed_node/right/color/rect/image
+color /zed/zed_node/stereo/color/rect/image
+grey /zed/zed_node/rgb/gray/rect/image /zed/zed_node/left/gray/raw/image
+depth /zed/zed_node/depth/depth_registered /zed/zed_node/confidence/confidence_map
+info /zed/zed_node/rgb/color/rect/image/camera_info /zed/zed_node/rgb/color/raw/camera_info
+info /zed/zed_node/depth/camera_info /zed/zed_node/left/color/rect/camera_info
+cloud /zed/zed_node/point_cloud/cloud_registered
+tf /tf /tf_static
+"""
+REALSENSE_VIEWER = """
+color /device_0/sensor_1/Color_0/image/data
+open /device_0/sensor_0/Depth_0/image/data
+grey /device_0/sensor_0/Infrared_1/image/data /device_0/sensor_0/Infrared_2/image/data
+info /device_0/sensor_0/Depth_0/info/camera_info /device_0/sensor_1/Color_0/info/camera_info
+info /device_0/sensor_0/Infrared_1/info/camera_info
+"""
 TF = ("/tf",), ("/tf_static",)
+ENCODED = {"color": False, "grey": False, "depth": True, "open": None}
+"""Kind of a line -> what `read_encodings` says of its topics."""
 
 
 @pytest.mark.parametrize(
@@ -170,11 +208,72 @@ TF = ("/tf",), ("/tf_static",)
                 "/oak/depth/image_raw/compressedDepth",
             ),
         ),
+        (
+            TURTLEBOT4,
+            ChosenTopics(
+                "/oakd/rgb/preview/image_raw",
+                "/oakd/rgb/preview/camera_info",
+                "/oakd/stereo/image_raw",
+                None,
+                *TF,
+            ),
+        ),
+        (
+            ZED_5_1,
+            ChosenTopics(
+                "/zed/zed_node/rgb/color/rect/image",
+                "/zed/zed_node/rgb/color/rect/image/camera_info",
+                "/zed/zed_node/depth/depth_registered",
+                "/zed/zed_node/point_cloud/cloud_registered",
+                *TF,
+            ),
+        ),
+        (
+            REALSENSE_VIEWER,
+            ChosenTopics(
+                "/device_0/sensor_1/Color_0/image/data",
+                "/device_0/sensor_1/Color_0/info/camera_info",
+                "/device_0/sensor_0/Depth_0/image/data",
+            ),
+        ),
     ],
-    ids=["realsense", "orbbec", "kinect", "usb_cam", "tum", "kitti", "demo", "openni", "oak"],
+    ids=[
+        *("realsense", "orbbec", "kinect", "usb_cam", "tum", "kitti", "demo", "openni", "oak"),
+        *("turtlebot4", "zed 5.1", "realsense-viewer"),
+    ],
 )
 def test_the_topics_of_real_drivers_are_found(text, chosen):
-    assert choose_topics(topics_of(text)) == chosen
+    found = choose_topics(topics_of(text), holds_depth=encodings_of(text))
+    assert replace(found, depth_info=None) == chosen
+
+
+def test_a_topic_s_encoding_is_looked_at_before_its_name():
+    text = """
+    depth /robot/front/image_raw
+    color /robot/depth_camera/image_raw
+    color /robot/depth_camera/depth/image_color
+    info /robot/depth_camera/camera_info
+    """
+    topics, encodings = topics_of(text), encodings_of(text)
+    chosen = choose_topics(topics, image="/robot/depth_camera/image_raw", holds_depth=encodings)
+    assert chosen.camera_info == "/robot/depth_camera/camera_info"
+    assert chosen.depth is None
+    assert other_sensors(topics, chosen, encodings) == ["/robot/front/image_raw"]
+    del topics["/robot/depth_camera/depth/image_color"]
+    chosen = choose_topics(topics, holds_depth=encodings)
+    assert chosen.image == "/robot/depth_camera/image_raw"
+
+
+def test_a_topic_without_messages_is_not_the_camera():
+    topics = topics_of("jpeg /camera/image_raw/compressed\ninfo /camera/camera_info")
+    topics["/camera/image_raw"] = BagTopic("/camera/image_raw", TYPES["image"], 0)
+    assert choose_topics(topics).image == "/camera/image_raw/compressed"
+
+
+def test_the_depth_images_own_calibration_is_not_the_colour_images():
+    found = choose_topics(topics_of(REALSENSE))
+    assert found.depth_info == "/camera/camera/aligned_depth_to_color/camera_info"
+    assert choose_topics(topics_of(DEMO)).depth_info is None
 
 
 def test_of_a_zed_the_rectified_colour_with_its_registered_depth_is_taken():

@@ -16,9 +16,10 @@ from ppd_core.bench.floors import (
     prompt_cost,
     schedule_cost,
 )
-from ppd_core.config import PRESETS, PipelineConfig, SpDitConfig
+from ppd_core.config import PRESETS, PipelineConfig, PromptConfig, SpDitConfig
 from ppd_core.flow import timestep_grid
 from ppd_core.models import build_models
+from ppd_core.models.semantics import build_encoder
 from ppd_core.networks import Networks
 
 
@@ -49,6 +50,16 @@ def test_flop_are_those_that_torch_counts(name):
         frame_cost(config, height, width, steps, batch).flop,
     ]
     assert counted(config, height, width, steps, batch) == expected
+
+
+@pytest.mark.parametrize("height", [64, 80])  # 1/16 of 80 is odd
+def test_flop_of_the_efficientnet_prompt_are_those_that_torch_counts(height):
+    config = PromptConfig("efficientnet", "lite0")
+    with torch.device("meta"):
+        prompt = build_encoder(config)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        prompt(torch.empty(1, 3, height, 96, device="meta"))
+    assert prompt_cost(config, height, 96).flop == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("has_semantics", [True, False])

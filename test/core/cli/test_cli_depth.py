@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,27 @@ def test_depth_of_a_photo_without_a_camera(
     assert captured.err.count("depth is relative, without a unit") == 1
     assert "WARNING: model ppd-da2 is untrained" in captured.err
     assert "1/1" in captured.err and "img" in captured.err  # the progress bar
+
+
+def test_the_result_is_told_on_a_stdout_that_does_not_know_its_letters(
+    ppd_depth: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photo(Path("cat.jpg"))
+    told = io.BytesIO()
+    stdout = io.TextIOWrapper(told, encoding="ascii", errors="strict")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert ppd_depth("cat.jpg", "-o", "größe") == 0
+    stdout.flush()
+    assert told.getvalue() == b"1 done: gr\\xf6\\xdfe\n"
+
+
+def test_what_is_passed_over_in_a_folder_is_told_and_is_no_failure(
+    ppd_depth: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photo(Path("photos/cat.jpg"))
+    Path("photos/cat.raw").touch()
+    assert ppd_depth("photos") == 0
+    assert "photos: passed over, as no image or video: cat.raw" in capsys.readouterr().err
 
 
 def test_depth_of_everything_in_metres(

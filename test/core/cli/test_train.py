@@ -69,6 +69,7 @@ def words(name: str, output: Path, shards: Path, *more: str) -> list[str]:
         "data.num_workers=1",
         "log_every=1",
         "optimizer.warmup_steps=2",
+        "init_checkpoint=null",
     ]
     sets = [word for change in changes for word in ("--set", change)]
     return ["train", str(CONFIGS / f"{name}.yaml"), "-o", str(output), *sets, *more]
@@ -116,7 +117,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def small_flow(prompt: Path) -> list[str]:
-    changes = (f"prompt_checkpoint={prompt}", "model={hidden_size: 32, depth: 2, num_heads: 2}")
+    sizes = {"hidden_size": 32, "depth": 2, "num_heads": 2}
+    changes = [f"prompt_checkpoint={prompt}", *(f"model.{k}={v}" for k, v in sizes.items())]
     return [word for change in changes for word in ("--set", change)]
 
 

@@ -199,7 +199,8 @@ def test_recordings_of_ros_1_are_read(tmp_path: Path):
     np.testing.assert_array_equal(bag[0].image, rgb(3))
     np.testing.assert_allclose(bag[0].depth, truth(), rtol=1e-6)
     assert bag[0].intrinsics is None
-    assert bag.notes[-1] == "No calibration was recorded: no clouds are measured."
+    image = f"{PREFIX}/image_raw"
+    assert bag.notes[-1] == f"No calibration belongs to {image}: no clouds are measured."
 
 
 def test_stamps_are_paired_with_equal_ones_else_the_nearest():
@@ -224,7 +225,7 @@ def test_compressed_images_and_depth_are_read():
     depth = SimpleNamespace(format="16UC1; compressedDepth png", data=data)
     np.testing.assert_allclose(message_to_depth(depth), truth(), rtol=1e-6)
     assert done
-    with pytest.raises(ValueError, match="compressed depth must be of 16UC1"):
+    with pytest.raises(ValueError, match="compressed depth of 32FC1 must be inverse depth"):
         message_to_depth(SimpleNamespace(format="32FC1; compressedDepth", data=png))
     with pytest.raises(ValueError, match="must be a JPEG or PNG, got 0 bytes"):
         message_to_rgb(SimpleNamespace(format="jpeg", data=np.zeros(0, np.uint8)))
@@ -242,9 +243,13 @@ def broken(**changes: Any) -> SimpleNamespace:
         (message_to_depth, {"encoding": "rgb8"}, "must be 32FC1 or 16UC1 or mono16, got 'rgb8'"),
         (message_to_depth, {"step": 48}, "image step must be >= 128 bytes .*, got 48"),
         (message_to_depth, {"data": np.zeros(7, np.uint8)}, "must be 3072 bytes .*, got 7"),
-        (message_to_rgb, {"encoding": "purple"}, "'purple' is not known"),
+        (message_to_rgb, {"encoding": "purple"}, "image encoding must be one of .*, got 'purple'"),
         (message_to_rgb, {"encoding": "rgba16"}, "image step must be >= 256 bytes .*, got 128"),
-        (message_to_rgb, {"height": 0}, "image size must be >= 1 x 1, got 32 x 0"),
+        (
+            message_to_rgb,
+            {"encoding": "8UC4", "height": 0},
+            "image size must be >= 1 x 1, got 32 x 0",
+        ),
     ],
 )
 def test_a_message_that_cannot_be_read_says_why(

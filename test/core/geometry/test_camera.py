@@ -158,15 +158,32 @@ def test_read_camera_yaml(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("model", ["''", "none", "null"])
-def test_read_camera_yaml_without_a_lens_model(tmp_path: Path, model: str) -> None:
-    text = CALIBRATION.replace("plumb_bob", model)
-    with pytest.raises(ValueError, match="coefficients need a distortion_model, got none"):
+MODEL_LINE = "distortion_model: plumb_bob\n"
+
+
+@pytest.mark.parametrize("line", ["", "distortion_model: ''\n", "distortion_model: null\n"])
+def test_read_camera_yaml_without_a_lens_model_is_plumb_bob(tmp_path: Path, line: str) -> None:
+    whole = read_camera_yaml(write(tmp_path, CALIBRATION))
+    assert read_camera_yaml(write(tmp_path, CALIBRATION.replace(MODEL_LINE, line))) == whole
+
+
+def test_read_camera_yaml_of_no_lens(tmp_path: Path) -> None:
+    text = CALIBRATION.replace("plumb_bob", "none")
+    with pytest.raises(ValueError, match=r"distortion_model must be one of .*got 'none'"):
         read_camera_yaml(write(tmp_path, text))
     text = text.replace("-0.28, 0.09, 0.0005, 0.0002, 0", "0, 0, 0, 0")
     assert not read_camera_yaml(write(tmp_path, text)).is_distorted
     text = text[: text.index("distortion_model")]
     assert not read_camera_yaml(write(tmp_path, text)).is_distorted
+
+
+def test_read_camera_yaml_takes_the_projection_where_nobody_filled_the_camera_matrix(
+    tmp_path: Path,
+) -> None:
+    text = CALIBRATION.replace("500.5, 0, 319.5, 0, 501, 239.25", "1, 0, 0, 0, 1, 0")
+    text += "projection_matrix: {data: [400, 0, 320, 0, 0, 410, 240, 0, 0, 0, 1, 0]}\n"
+    camera = read_camera_yaml(write(tmp_path, text))
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (400, 410, 320, 240)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +202,7 @@ def test_read_camera_yaml_without_a_lens_model(tmp_path: Path, model: str) -> No
         ("0, 0, 1]", "0, 0, one]", "camera_matrix must hold numbers, got"),
         ("data: [500.5", "values: [500.5", "camera_matrix must have a list of numbers under data"),
         ("plumb_bob", "pinhole", "distortion_model must be one of"),
-        ("0.0002, 0]", "0, 0, 0, 0]", "plumb_bob takes 4 or 5 coefficients, got 7"),
+        ("0.0002, 0]", "0, 0, 0, 1]", "plumb_bob takes 4, 5, 8, 12 or 14 coefficients, got 7"),
         ("camera_name: narrow", "camera_name: [narrow", "is not valid YAML"),
     ],
 )

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ppd_core.geometry.rectify import rectification
+from ppd_core.geometry.rectify import rectification, registration
 from ppd_core.types import Intrinsics
 
 WIDTH, HEIGHT = 64, 48
@@ -85,3 +85,33 @@ def test_image_of_another_size_is_refused():
     made = rectification(distorted("plumb_bob"), IDEAL)
     with pytest.raises(ValueError, match="to be rectified, got"):
         made.image(np.zeros((5, 5, 3), np.uint8))
+
+
+@pytest.mark.parametrize("scale", [1, 0.5, 2])
+@pytest.mark.parametrize("model", ["", *LENSES])
+def test_a_crop_of_the_image_lies_where_it_was_cut_out(model, scale):
+    image = Intrinsics(WIDTH, HEIGHT, 50.0, 52.0, 31.5, 23.5, model, LENSES.get(model, ()))
+    cut = Intrinsics(40, 40, 50.0, 52.0, 31.5 - 10, 23.5 - 4, model, LENSES.get(model, ()))
+    depth_camera = cut.resized(round(40 * scale), round(40 * scale))
+    columns = np.arange(depth_camera.width, dtype=np.float32)
+    depth = np.tile((columns + 0.5) / scale - 0.5 + 10, (depth_camera.height, 1))
+    placed = registration(depth_camera, image).depth(depth)
+    is_inside = np.zeros((HEIGHT, WIDTH), bool)
+    is_inside[4:44, 10:50] = True
+    assert (np.isfinite(placed) == is_inside).mean() > 0.95
+    both = np.isfinite(placed) & is_inside
+    u = np.mgrid[:HEIGHT, :WIDTH][1]
+    assert placed[both] == pytest.approx(u[both], abs=0.51 / min(scale, 1))
+
+
+def test_depth_through_another_lens_comes_to_the_pixels_of_its_rays():
+    lens = distorted("plumb_bob")
+    assert registration(lens, IDEAL).columns == pytest.approx(
+        rectification(lens, IDEAL).columns, abs=1e-4
+    )
+
+
+def test_what_shows_the_same_in_another_size_needs_no_registration():
+    for model in ("", "plumb_bob"):
+        camera = Intrinsics(WIDTH, HEIGHT, 50.0, 52.0, 31.5, 23.5, model, LENSES.get(model, ()))
+        assert registration(camera.resized(32, 24), camera) is None

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import nn
 
+from ppd_core.config import PROMPT_SIZES, PromptConfig, SpDitConfig
 from ppd_core.models.layers import (
     Attention,
     DitBlock,
+    PatchProjection,
     TimestepEmbedder,
     apply_rope,
     modulate,
     rope_table,
 )
+from ppd_core.models.semantics import build_encoder
+from ppd_core.models.sp_dit import SpDit
 
 CPU = torch.device("cpu")
 
@@ -96,3 +102,22 @@ def test_neighbouring_timesteps_stay_apart_in_bfloat16():
     embed.mlp[2] = torch.nn.Linear(256, 64, dtype=torch.bfloat16)
     a, b = embed(torch.tensor([999, 1000]))
     assert not torch.equal(a, b)
+
+
+@pytest.mark.parametrize("patch_px", [14, 16])
+def test_a_patch_projection_is_the_convolution_of_its_weights(patch_px):
+    convolution = nn.Conv2d(4, 24, patch_px, stride=patch_px).double()
+    projection = PatchProjection.of(convolution)
+    assert projection.state_dict().keys() == convolution.state_dict().keys()
+    x = torch.randn(2, 4, 3 * patch_px, 2 * patch_px, dtype=torch.float64)
+    torch.testing.assert_close(projection(x), convolution(x))
+
+
+@pytest.mark.parametrize("kind", PROMPT_SIZES)
+def test_no_patch_embedding_is_left_to_a_kernel_of_convolutions(kind):
+    prompt = PromptConfig(kind, PROMPT_SIZES[kind][0])
+    with torch.device("meta"):
+        models = nn.ModuleList([build_encoder(prompt), SpDit(SpDitConfig(has_fine_input=True))])
+    for module in models.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride != (1, 1):
+            assert isinstance(module, PatchProjection)

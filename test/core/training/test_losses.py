@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from ppd_core.training.losses import gradient_loss, velocity_loss
+from ppd_core.models.efficientnet_prompt import Mixture
+from ppd_core.training.losses import gradient_loss, mixture_loss, velocity_loss
 
 
 def test_gradient_loss_matches_the_recording(golden, assert_parity):
@@ -42,3 +45,14 @@ def test_velocity_loss_is_the_mean_square_over_valid_pixels():
     valid = torch.tensor([True, True, False]).view(1, 1, 1, 3)
     loss = velocity_loss(predicted, torch.zeros_like(predicted), valid)
     assert loss.item() == pytest.approx(5)
+
+
+def test_mixture_loss_is_the_surprise_at_a_density_by_hand():
+    weight, location, scale = (
+        torch.tensor(v).view(1, 2, 1, 1) for v in ([0.25, 0.75], [-0.5, 0.3], [0.1, 0.2])
+    )
+    mixture = Mixture(weight.log().expand(1, 2, 1, 2), location.expand(1, 2, 1, 2), scale)
+    target = torch.tensor([0.1, math.nan]).view(1, 1, 1, 2)
+    density = 0.25 / 0.2 * math.exp(-0.6 / 0.1) + 0.75 / 0.4 * math.exp(-0.2 / 0.2)
+    loss = mixture_loss(mixture, target, target.isfinite())
+    assert loss.item() == pytest.approx(-math.log(density), rel=1e-4)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from ppd_core.config import PromptConfig
 from ppd_core.flow import T, velocity_from_x_0
+from ppd_core.models.efficientnet_prompt import Mixture
 from ppd_core.training.config import TimestepConfig
 from ppd_core.training.objectives import (
     MIN_TIME_SHARE,
@@ -125,10 +128,24 @@ def test_parts_of_the_loss_are_told() -> None:
     assert float(losses["loss"]) == pytest.approx(float(expected))
 
 
+def test_the_mixture_costs_its_weight_beside_the_field() -> None:
+    image, depth = batch()
+    field = field_of(depth)
+    objective = RegressionObjective(LossConfig("l1", "x0", 0.0, mixture_weight=0.5))
+    net = PredictField(_Fixed(field), has_mixture=True)
+    losses = objective.losses(net, image, depth, TimestepConfig(), torch.Generator())
+    assert float(losses["mixture"]) == pytest.approx(math.log(2 * 0.1), rel=1e-3)
+    assert float(losses["loss"]) == pytest.approx(0.5 * math.log(2 * 0.1), rel=1e-3)
+
+
 class _Fixed(nn.Module):
     def __init__(self, field: Tensor) -> None:
         super().__init__()
         self.field = field
+
+    def predict_both(self, image: Tensor) -> tuple[Tensor, Mixture]:
+        one = torch.ones_like(self.field)
+        return self.field, Mixture(0 * one, self.field, 0.1 * one)
 
     def predict_field(self, image: Tensor) -> Tensor:
         return self.field

@@ -28,9 +28,15 @@ def test_cosine_falls_to_the_floor() -> None:
     assert rates == pytest.approx({10: 1.0, 60: 0.6, 110: 0.2, 500: 0.2})
 
 
-def test_groups_tell_vectors_and_the_fusion_apart() -> None:
+def test_a_constant_rate_falls_in_the_last_steps() -> None:
+    config = OptimizerConfig(lr=1.0, warmup_steps=10, decay_steps=20, floor=0.2)
+    rates = {step: learning_rate(config, step, 100) for step in (4, 80, 90, 100)}
+    assert rates == pytest.approx({4: 0.5, 80: 1.0, 90: 0.6, 100: 0.2})
+
+
+def test_groups_tell_vectors_and_scaled_names_apart() -> None:
     dit = SpDit(SpDitConfig(hidden_size=32, depth=2, num_heads=2, semantics_dim=8))
-    config = OptimizerConfig(lr=0.1, weight_decay=0.05, fusion_lr_scale=3.0)
+    config = OptimizerConfig(lr=0.1, weight_decay=0.05, lr_scales={"proj_fusion.": 3.0})
     optimizer = build_optimizer(dit, config)
     set_learning_rate(optimizer, 0.2)
     names = {id(parameter): name for name, parameter in dit.named_parameters()}

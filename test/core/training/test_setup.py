@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_init_checkpoint_is_where_training_starts(train_config, prompt_file: Pat
     assert prompt_file.read_bytes() == before
 
 
-def test_weights_of_before_the_fine_input_are_trained_on_with_one(
+def test_what_a_file_lacks_starts_as_without_one(
     train_config, prompt_file: Path, tmp_path: Path
 ) -> None:
     flow = {"objective": "flow", "prompt_checkpoint": str(prompt_file)}
@@ -86,12 +87,17 @@ def test_weights_of_before_the_fine_input_are_trained_on_with_one(
     path = tmp_path / "old.safetensors"
     export(path, old_config, old, averaged_copy(old.trained))
     new_config = train_config(
-        **flow, model=SMALL | {"has_fine_input": True}, init_checkpoint=str(path)
+        **flow,
+        model=SMALL | {"has_fine_input": True},
+        init_checkpoint=str(path),
+        init_without=["fine_embedder.", "proj_fusion.0."],
     )
-    new = build_training_models(new_config).trained
-    x, semantics, t = torch.randn(1, 4, 32, 32), torch.randn(1, 4, 512), torch.tensor([500.0])
-    assert hasattr(new, "fine_embedder")
-    torch.testing.assert_close(new(x, semantics, t), old.trained(x, semantics, t))
+    new = build_training_models(new_config).trained.state_dict()
+    start = build_training_models(replace(new_config, init_checkpoint=None)).trained.state_dict()
+    before = old.trained.state_dict()
+    for name, value in new.items():
+        is_own = name.startswith(new_config.init_without)
+        assert torch.equal(value, (start if is_own else before)[name]), name
 
 
 def test_a_flow_without_prompt_weights_is_refused(train_config) -> None:
@@ -107,6 +113,18 @@ def test_a_plain_dit_needs_no_prompt(train_config) -> None:
 def test_a_regression_needs_a_prompt_with_a_depth_head(train_config) -> None:
     with pytest.raises(ValueError, match="needs a prompt with a depth head, got kind 'dinov2'"):
         build_training_models(train_config(preset="tiny"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"init_checkpoint": "imagenet"}, "needs the regression of a prompt of kind efficientnet"),
+        ({"mixture_weight": 0.1}, "needs a prompt with a mixture head, got kind 'nano'"),
+    ],
+)
+def test_what_only_the_efficientnet_prompt_has_is_refused(train_config, changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_training_models(train_config(**changes))
 
 
 def test_a_file_that_does_not_fit_is_refused(train_config, prompt_file: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ppd_core.config import preset
+from ppd_core.models.efficientnet_prompt import Mixture
 from ppd_core.training.objectives import (
     FlowObjective,
     LossConfig,
@@ -29,9 +30,11 @@ class _Tokens(nn.Module):
         return image.mean((1, 2, 3))[:, None, None]
 
 
-def validator(train_config: Any, shards: Any, objective: Any, net: nn.Module) -> Validator:
+def validator(
+    train_config: Any, shards: Any, objective: Any, net: nn.Module, **changes: Any
+) -> Validator:
     validation = {"sources": [{"urls": str(shards)}], "frames": 6, "batch_size": 4, "pictures": 2}
-    config = train_config(validation=validation)
+    config = train_config(validation=validation, **changes)
     pipeline = replace(preset("nano"))
     models = TrainingModels(pipeline, net, net, getattr(objective, "prompt", None), objective)
     return Validator(config, models, torch.device("cpu"))
@@ -61,10 +64,37 @@ class _Answer(nn.Module):
         return self.answer(image, None, None)
 
 
+class _Mixed(nn.Module):
+    """Knows the field, and has a worthless component that is less probable, or more."""
+
+    def __init__(self, truth: dict[float, Tensor], worthless_weight: float) -> None:
+        super().__init__()
+        self.truth = truth
+        self.weight = torch.tensor([worthless_weight, 1 - worthless_weight]).view(1, 2, 1, 1)
+
+    def predict_both(self, image: Tensor) -> tuple[Tensor, Mixture]:
+        field = knowing(self.truth, image.mean((1, 2, 3)))
+        location = torch.cat([torch.rand_like(field), field], dim=1)
+        log_weight = self.weight.log().expand_as(location)
+        return field, Mixture(log_weight, location, torch.ones_like(location))
+
+
 def knowing(truth: dict[float, Tensor], means: Tensor) -> Tensor:
     keys = torch.tensor(list(truth))
     nearest = (keys[None] - means[:, None]).abs().argmin(1)
     return torch.stack([truth[list(truth)[int(index)]] for index in nearest])
+
+
+@pytest.mark.parametrize(("worthless_weight", "is_right"), [(0.4, True), (0.6, False)])
+def test_a_mixture_is_measured_at_its_most_probable_component(
+    train_config, shards, worthless_weight: float, is_right: bool
+) -> None:
+    objective = RegressionObjective(replace(LOSS, mixture_weight=0.1))
+    truth = truth_by_image(validator(train_config, shards, objective, nn.Identity()))
+    measured = validator(train_config, shards, objective, nn.Identity(), mixture_weight=0.1)
+    figures, _ = measured.run(_Mixed(truth, worthless_weight))
+    assert figures["absrel"] < 0.02
+    assert (figures["mixture_absrel"] < 0.02) == is_right
 
 
 def test_a_regression_that_knows_is_right(train_config, shards) -> None:

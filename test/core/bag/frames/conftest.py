@@ -23,6 +23,7 @@ CHOSEN = ChosenTopics(
     image="/camera/image_raw",
     camera_info="/camera/camera_info",
     depth="/camera/depth",
+    depth_info="/camera/depth_camera/camera_info",
     lidar="/velodyne_points",
     tf=("/tf",),
     tf_static=("/tf_static",),
@@ -55,25 +56,33 @@ def image(stamp_ms, value=0, size=(HEIGHT, WIDTH), **changed):
 def depth(stamp_ms, metres=2.0, frame_id="camera", size=(HEIGHT, WIDTH)):
     data = np.full(size, metres, np.float32).view(np.uint8).ravel()
     return image(
-        stamp_ms, header=header(stamp_ms, frame_id), encoding="32FC1", step=4 * size[1], data=data
+        stamp_ms,
+        size=size,
+        header=header(stamp_ms, frame_id),
+        encoding="32FC1",
+        step=4 * size[1],
+        data=data,
     )
 
 
-def info(stamp_ms, focal=100.0):
+def info(stamp_ms, focal=100.0, **changed):
     k = np.array([focal, 0, 3.5, 0, focal, 2.5, 0, 0, 1.0])
     roi = T["RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     return T["CameraInfo"](
-        header=header(stamp_ms),
-        height=HEIGHT,
-        width=WIDTH,
-        distortion_model="plumb_bob",
-        d=np.zeros(5),
-        k=k,
-        r=np.eye(3).ravel(),
-        p=np.zeros(12),
-        binning_x=0,
-        binning_y=0,
-        roi=roi,
+        **{
+            "header": header(stamp_ms),
+            "height": HEIGHT,
+            "width": WIDTH,
+            "distortion_model": "plumb_bob",
+            "d": np.zeros(5),
+            "k": k,
+            "r": np.eye(3).ravel(),
+            "p": np.zeros(12),
+            "binning_x": 0,
+            "binning_y": 0,
+            "roi": roi,
+            **changed,
+        }
     )
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
 from ppd_core.bag.static import read_static
 
 from .conftest import (
@@ -11,6 +16,7 @@ from .conftest import (
     WIDTH,
     Recording,
     at,
+    header,
     image,
     info,
     merged,
@@ -73,3 +79,42 @@ def test_what_stands_still_is_read_without_reading_on():
     assert len(read_static(unknown, CHOSEN).transforms) == 1
     assert unknown.num_read == 51
     assert read_static(Recording([]), CHOSEN).info is None
+
+
+P = np.array([80.0, 0, 4, 0, 0, 80, 3, 0, 0, 0, 1, 0])
+RECT = replace(CHOSEN, image="/camera/image_rect")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kind", "is_rectified"),
+    [
+        (CHOSEN, "auto", False),
+        (CHOSEN, "rectified", True),
+        (RECT, "auto", True),
+        (RECT, "raw", False),
+    ],
+)
+def test_of_an_image_that_is_rectified_p_counts_and_no_distortion(chosen, kind, is_rectified):
+    lens = info(START_MS, p=P, d=np.array([-0.3, 0.1, 0, 0, 0]))
+    entries = [
+        at(-5, chosen.camera_info, lens),
+        *(at(step, chosen.image, image(START_MS + step)) for step in (0, 50)),
+    ]
+    done = ran(entries, chosen=chosen, image_kind=kind)
+    camera = done.frames[0].intrinsics(WIDTH, HEIGHT)
+    assert camera.is_distorted == (not is_rectified)
+    assert camera.fx == (80 if is_rectified else 100)
+    is_told = kind == "auto" and is_rectified
+    assert ["taken to be rectified" in one for one in done.report.remarks] == [True] * is_told
+
+
+def test_what_is_odd_about_calibration_and_images_is_told_once():
+    entries = [
+        at(-5, CHOSEN.camera_info, info(START_MS, k=np.eye(3).ravel(), p=P)),
+        *stream(3, CHOSEN.image, lambda ms: image(ms, header=header(ms, ""))),
+    ]
+    done = ran(entries)
+    assert done.frames[0].intrinsics(WIDTH, HEIGHT).fx == 80
+    frame_id, calibration = done.report.remarks
+    assert "/camera/image_raw has images without a frame_id" in frame_id
+    assert "/camera/camera_info: K is zero or the identity" in calibration

@@ -8,6 +8,7 @@ import pytest
 
 from ppd_core.alignment.affine import alignment_from_range
 from ppd_core.alignment.anchors import Anchors
+from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.types import AlignmentError, Intrinsics
 
 from .conftest import (
@@ -21,6 +22,7 @@ from .conftest import (
     evidence,
     header,
     image,
+    info,
     merged,
     ran,
     stream,
@@ -75,7 +77,50 @@ def test_a_depth_image_of_another_frame_is_told_of_once():
         stream(3, CHOSEN.depth, lambda ms: depth(ms, frame_id="depth_optical")),
     )
     report = ran(entries, "depth").report
-    assert len(report.other_frames) == 1 and "'depth_optical'" in report.other_frames[0]
+    assert len(report.remarks) == 1 and "'depth_optical'" in report.remarks[0]
+
+
+WIDE = (HEIGHT, 2 * WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("frame_id", "is_recorded", "is_used"),
+    [("camera", True, True), ("camera", False, False), ("depth_optical", True, False)],
+)
+def test_depth_of_other_proportions_is_used_where_its_own_calibration_says_how_it_lies(
+    frame_id, is_recorded, is_used
+):
+    """It shows as much again to the left of the image."""
+    own = info(START_MS, header=header(START_MS, frame_id), width=2 * WIDTH)
+    own.k[2] += WIDTH
+    message = depth(START_MS, frame_id=frame_id, size=WIDE)
+    metres = np.tile(np.arange(2 * WIDTH, dtype=np.float32) + 1, (HEIGHT, 1))
+    message.data = metres.view(np.uint8).ravel()
+    entries = [
+        *([at(-1, CHOSEN.depth_info, own)] if is_recorded else []),
+        at(0, CHOSEN.depth, message),
+        at(0, CHOSEN.camera_info, info(START_MS)),
+        at(1, CHOSEN.image, image(START_MS)),
+    ]
+    done = ran(entries, "depth", is_prepared=True)
+    found = evidence(done.frames[0])
+    assert any("as its own CameraInfo says" in one for one in done.report.remarks) == is_used
+    if not is_used:
+        assert found.reason == "not_registered"
+        assert "the 8 x 6 image, got 16 x 6" in str(found)
+        return
+    assert found.depth.tolist() == (found.cols + WIDTH + 1).tolist()
+
+
+@pytest.mark.parametrize(("encoding", "kind"), [("16UC1", np.uint16), ("32FC1", np.float32)])
+def test_depth_in_a_unit_that_is_told(encoding, kind):
+    data = np.full((HEIGHT, WIDTH), 12000, kind).view(np.uint8).ravel()
+    step = WIDTH * np.dtype(kind).itemsize
+    message = image(START_MS, encoding=encoding, step=step, data=data)
+    entries = [at(0, CHOSEN.depth, message), at(1, CHOSEN.image, image(START_MS))]
+    config = AlignmentConfig(depth_unit_m=0.00025)
+    (frame,) = ran(entries, "depth", config=config).frames
+    assert evidence(frame).depth.numpy() == pytest.approx(3.0)
 
 
 def test_constant_and_own_evidence_pass_through():

@@ -101,6 +101,15 @@ def test_what_only_some_cameras_send_is_read_as_the_node_reads_it(encoding, step
     assert np.abs(frame.rgb().astype(int) - 129).max() <= 2
 
 
+@pytest.mark.parametrize("encoding", ["8UC3", "16UC3"])
+def test_colours_of_opencv_s_own_types_are_blue_green_red(encoding):
+    size = 2 if encoding.startswith("16") else 1
+    data = np.tile(np.repeat(np.array([30, 20, 10], np.uint8), size), HEIGHT * WIDTH)
+    message = image(START_MS, encoding=encoding, step=3 * size * WIDTH, data=data)
+    (frame,) = ran([at(0, CHOSEN.image, message)], chosen=IMAGES_ONLY).frames
+    assert (frame.rgb() == [10, 20, 30]).all()
+
+
 def test_a_jpeg_that_was_cut_off_is_no_grey_picture():
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     jpeg = cv2.imencode(".jpg", picture)[1].ravel()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("rosbags.rosbag2", reason="recordings need rosbags, extra 'bag'")
 pytest.importorskip("mcap", reason="recordings need mcap, extra 'bag'")
 
 from ppd_core.bag.reader import BagMessage, BagReader, BagTopic
+from ppd_core.bag.typestore import own_types
 from ppd_core.bag.writer import BagWriter
 from ppd_core.cli import main
 
@@ -250,6 +254,67 @@ def test_a_calibration_that_is_none_is_told_and_does_not_keep_a_given_one_out(
     info = tools.read_topic(tmp_path / "with", "/ppd/depth/camera_info")[0]
     assert info.k[0] == pytest.approx(tools.CAMERA.fx)
     assert len(tools.read_topic(tmp_path / "with", "/ppd/points")) == FRAMES
+
+
+def test_topics_are_known_by_their_encoding_and_what_was_recorded_is_not_called_missing(
+    recording: Path, ppd_bag: Command, tmp_path: Path
+) -> None:
+    names = {
+        "/camera/image_raw": "/oakd/rgb/preview/image_raw",
+        "/camera/aligned_depth/image_raw": "/oakd/stereo/image_raw",
+        "/camera/camera_info": "/calibration/camera_info",
+        "/other": "/other",
+    }
+    with BagReader(recording) as reader, BagWriter(tmp_path / "in") as writer:
+        for message in reader.messages():
+            topic = replace(reader.topics[message.topic], name=names[message.topic])
+            writer.copy(topic, replace(message, topic=topic.name))
+        writer.close({})
+    done = ppd_bag(tmp_path / "in", tmp_path / "out")
+    assert done.status == 0
+    assert "/oakd/rgb/preview/image_raw; metres from depth, /oakd/stereo/image_raw" in done.err
+    assert "belongs to the image by its name (--camera-info: /calibration/camera_info)" in done.err
+    given = ["--camera-info", "/calibration/camera_info", "--overwrite"]
+    assert "no calibration" not in ppd_bag(tmp_path / "in", tmp_path / "out", *given).err
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "status", "told"),
+    [
+        (".png", "16UC1; png compressed ", 0, ""),
+        (".jpg", "16UC1; jpeg compressed ", 1, "a JPEG, which has other values"),
+    ],
+)
+def test_depth_that_cannot_be_read_is_told_with_its_reason(
+    suffix: str,
+    text: str,
+    status: int,
+    told: str,
+    recording: Path,
+    ppd_bag: Command,
+    tmp_path: Path,
+) -> None:
+    depth = "/camera/aligned_depth/image_raw"
+    with BagReader(recording) as reader, BagWriter(tmp_path / "in") as writer:
+        for message in reader.messages():
+            if message.topic == depth:
+                image = reader.deserialize(message)
+                pixels = image.data.view(np.uint16).reshape(image.height, image.width)
+                pixels = pixels if suffix == ".png" else (pixels >> 4).astype(np.uint8)
+                data = cv2.imencode(suffix, pixels)[1].ravel()
+                kind = own_types()["sensor_msgs/msg/CompressedImage"]
+                small = kind(header=image.header, format=text, data=data)
+                writer.write(f"{depth}/compressed", message.log_ns, small)
+            else:
+                writer.copy(reader.topics[message.topic], message)
+        writer.close({})
+    done = ppd_bag(tmp_path / "in", tmp_path / "out", "--depth", f"{depth}/compressed")
+    assert done.status == status
+    if status:
+        assert f"{FRAMES} images without metres of their own: the sensor's message" in done.err
+        assert told in done.err
+    else:
+        assert f"{FRAMES} images; {FRAMES} fitted." in done.out
 
 
 @pytest.mark.parametrize(
