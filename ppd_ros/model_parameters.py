@@ -44,16 +44,17 @@ SPECS = (
         "dtype",
         AUTO,
         "Number format of the model; auto: bfloat16 on CUDA (float16 before Ampere), on the CPU "
-        "float32, with graph bfloat16 where it has units for it; float32 wherever another is computed "
-        "wrongly. float8: most linear layers, the rest bfloat16; from Ada and Hopper on.",
+        "float32, with graph bfloat16 where it has units for it; float32 wherever another is "
+        "computed wrongly. float8: most linear layers, the rest bfloat16; from Ada and Hopper on.",
         choices=(AUTO, *DTYPES),
         is_fixed_by_configure=True,
     ),
     ParameterSpec(
         "backend",
         AUTO,
-        "How the model runs; auto: graph on CUDA, eager on the CPU and where graph fails. graph compiles "
-        "on its first frame of each size and is then faster, on the CPU it needs a C++ compiler.",
+        "How the model runs; auto: graph on CUDA, eager on the CPU and where graph fails. graph "
+        "compiles on its first frame of each size and is then faster, on the CPU it needs a C++ "
+        "compiler.",
         choices=(AUTO, *BACKEND_NAMES),
         is_fixed_by_configure=True,
     ),

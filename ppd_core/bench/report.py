@@ -41,7 +41,7 @@ def write_report(path: Path, figures: Mapping[str, float]) -> None:
 def hardware() -> str:
     """The processor, the cores this process may use, torch's threads, and the GPU if any."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parts = [_processor(), f"{cores} cores", f"{torch.get_num_threads()} threads"]
+    parts = [processor(), f"{cores} cores", f"{torch.get_num_threads()} threads"]
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(parts)
@@ -72,7 +72,8 @@ def print_figures(figures: Mapping[str, float]) -> None:
         print(f"{name:{width}}  {value:.{SIGNIFICANT_DIGITS}g}")
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ppd_core.cli import bag, bench, depth, export, sim, train, view, weights
+from ppd_core.cli import bag, bench, depth, doctor, export, sim, train, view, weights
 from ppd_core.cli import eval as evaluation
 from ppd_core.output_streams import escape_unknown_letters
 from ppd_core.version import __version__
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "bag": bag,
         "bench": bench,
         "depth": depth,
+        "doctor": doctor,
         "eval": evaluation,
         "export": export,
         "sim": sim,
