@@ -59,7 +59,7 @@ def gpu_stages(results: Path) -> list[Stage]:
 
     published = ("--dtype", "bfloat16", "float8", "--seconds", "1")
     return [
-        _ppd_doctor(60, results),
+        _ppd_doctor(60, results, "cuda"),
         _tests(80, "gpu"),
         # The plain path first and alone: it needs no compiler.
         performance("ppd_da2_cuda_eager", 50, "ppd_da2_cuda", *published, "--backend", "eager"),
@@ -86,7 +86,7 @@ def rehearsal_stages(results: Path) -> list[Stage]:
     published = ("--dtype", "bfloat16", "float8")
     on_cpu = ("--device", "cpu")
     return [
-        _ppd_doctor(limit_s, results),
+        _ppd_doctor(limit_s, results, "cpu"),
         _tests(limit_s, "gpu"),  # all of them skipped: that they are found is rehearsed
         performance("ppd_da2_cuda_eager", "ppd_da2_cuda", *published, "--backend", "eager"),
         performance("ppd_da2_cuda", "ppd_da2_cuda", *published, "--markdown", page),
@@ -105,8 +105,9 @@ def _benchmark(name: str, limit_s: float, script: str, *words: str | Path) -> St
     return _python(name, limit_s, ROOT / "benchmarks" / script, *words)
 
 
-def _ppd_doctor(limit_s: float, results: Path) -> Stage:
-    words = ("-m", "ppd_core.cli", "doctor", "--json", results / "gpu_doctor.json")
+def _ppd_doctor(limit_s: float, results: Path, device: str) -> Stage:
+    file = results / "gpu_doctor.json"
+    words = ("-m", "ppd_core.cli", "doctor", "--device", device, "--json", file)
     return _python("doctor", limit_s, *words)
 
 

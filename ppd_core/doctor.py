@@ -22,8 +22,8 @@ from ppd_core.registry import WeightsError
 
 DTYPE_NAMES = ("float32", "bfloat16", "float16", "float8")
 SIZE = (96, 128)
-"""(height, width) of the picture, and at model size: small, so that it takes a CPU minutes,
-most of which is compiling."""
+"""(height, width) of the picture, and at model size: small, so that it takes a CPU a minute or
+two, most of which is compiling."""
 TIMED_FRAMES = 3
 
 OK, WRONG, CANNOT = "ok", "WRONG", "not here"

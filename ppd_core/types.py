@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 DISTORTION_COEFFICIENTS: Mapping[str, tuple[int, ...]] = {
@@ -232,5 +231,7 @@ class AlignedDepth:
 
 def as_array(values: np.ndarray | Tensor) -> np.ndarray:
     """A tensor on any device, or what numpy takes, as an array."""
+    import numpy as np  # here: a command line is read without it
+
     # Not by its class: who has arrays alone need not import torch.
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)

@@ -63,19 +63,19 @@ class GraphBackend:
 
     def __init__(self, networks: Networks) -> None:
         self._plain = EagerBackend(networks)
-        is_cuda = networks.device.type == "cuda"
-        self._networks = networks = networks.twin()
+        self._networks = networks.twin()
         self._programs: OrderedDict[object, Program] = OrderedDict()
         self._refusal = ""
         self._facts: dict[str, str] = {}
         self._uploader = Uploader(networks.device)
+        is_cuda = networks.device.type == "cuda"
         self._capture: Capture | None = CudaCapture(networks.device) if is_cuda else None
         if is_cuda and (reason := _why_not_fused()):
             # The graph alone is worth having.
             self._facts["fusion"] = f"none: {reason}"
         else:
             self._facts |= _keep_compiled()
-            compile_networks(networks)
+            compile_networks(self._networks)
 
     @property
     def facts(self) -> Mapping[str, str]:

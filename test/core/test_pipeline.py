@@ -190,6 +190,7 @@ def test_an_untrained_pipeline_leaves_the_caller_s_random_numbers_alone():
     assert torch.equal(torch.rand(2), expected)
 
 
+@pytest.mark.processor
 def test_half_precision_computes_in_it_and_answers_in_float32(image):
     pipeline = DepthPipeline.from_config(SMALL, device="cpu", dtype=torch.bfloat16)
     exact = DepthPipeline.from_config(SMALL, device="cpu")(image).relative_depth_model
@@ -271,6 +272,7 @@ def box_on_a_floor() -> np.ndarray:
     return image
 
 
+@pytest.mark.processor
 def test_float8_gives_the_depth_of_bfloat16_but_for_its_rounding():
     found = {}
     for dtype in (torch.float32, torch.bfloat16, torch.float8_e4m3fn):

@@ -168,9 +168,9 @@ def test_on_cuda_without_what_triton_needs_the_graph_alone_is_taken_and_told(
     monkeypatch.setattr(graph, "CudaCapture", lambda device: None)
     networks = small_networks()
     networks.device = torch.device("cuda")
-    plain = networks.denoise
-    assert GraphBackend(networks).facts["fusion"].startswith(reason)
-    assert networks.denoise == plain
+    backend = GraphBackend(networks)
+    assert backend.facts["fusion"].startswith(reason)
+    assert backend._networks.denoise == backend._networks.dit.denoise
 
 
 def test_the_limit_of_recompiling_is_found_in_older_torch_too():

@@ -61,6 +61,7 @@ def test_it_takes_each_ablation(has_semantics, has_cascade):
     torch.testing.assert_close(depth, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.processor
 def test_under_autocast_it_gives_that_depth_but_for_rounding():
     networks = networks_of("nano")
     expected = depth_by(EagerBackend(networks), 4)

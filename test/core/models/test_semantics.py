@@ -14,6 +14,7 @@ def test_names_and_shapes_are_the_released_ones(published_shapes, size):
     assert found == published_shapes[f"da2_vit{size}"]
 
 
+@pytest.mark.processor
 def test_the_small_prompt_matches_the_recording(golden, with_recipe_weights, assert_parity):
     recorded = golden("da2_vits")
     encoder = with_recipe_weights(lambda: DinoV2Prompt("s"))

@@ -16,6 +16,7 @@ def test_names_and_shapes_are_the_released_ones(published_shapes):
         assert found == published_shapes[name]
 
 
+@pytest.mark.processor
 def test_the_tiny_network_matches_the_recording(golden, with_recipe_weights, assert_parity):
     recorded = golden("dit_tiny")
     dit = with_recipe_weights(lambda: SpDit(SpDitConfig(**TINY)))
