@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ppd_core import AlignmentConfig
 from ppd_core.alignment.affine import to_metric_depth
-from ppd_core.alignment.aligner import WITH_FIELD, FrameAligner, fitted, locally_aligned
+from ppd_core.alignment.aligner import FrameAligner, fitted, locally_aligned
 from ppd_core.alignment.anchors import depth_anchors, sensor_at_image
 from ppd_core.alignment.surfaces import SurfaceChooser
 from ppd_core.types import AlignedDepth
@@ -86,14 +86,14 @@ def _field(seen: Seen) -> np.ndarray:
 
 
 def _surfaces(seen: Seen) -> np.ndarray:
-    """As the pipeline does for a frame with `has_field`."""
+    """As the pipeline does for a frame with `has_surfaces`."""
     height, width = seen.sensor.shape
     anchors = depth_anchors(torch.from_numpy(seen.sensor), height, width, CONFIG)
     if seen.relative is None:
         nothing = torch.full((height, width), torch.nan)
         aligned = AlignedDepth(nothing, None, sensor_depth=sensor_at_image(anchors))
     else:
-        aligned = FrameAligner(WITH_FIELD).align(seen.relative, anchors, 0.0)
+        aligned = FrameAligner(WITH_SURFACES).align(seen.relative, anchors, 0.0)
         if aligned.failure is not None:
             raise aligned.failure
     settled = _CHOOSER(seen.image, aligned).metric_depth
@@ -102,6 +102,7 @@ def _surfaces(seen: Seen) -> np.ndarray:
 
 
 _CHOOSER = SurfaceChooser()
+WITH_SURFACES = AlignmentConfig(has_field=True, has_surfaces=True)
 
 WAYS = {
     "sensor": Way("sensor as it is", lambda seen: seen.sensor),

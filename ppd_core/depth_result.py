@@ -27,7 +27,7 @@ class DepthResult:
         alignment: what made metres of it, or None.
         alignment_failure: why the frame's own metric samples were not used, or None.
         confidence: (H, W) float32 in [0, 1], how probable it is that metric depth is that of the
-            surface seen there; None unless surfaces were chosen: by a sensor, with the field.
+            surface seen there; None unless surfaces were chosen (`AlignmentConfig.has_surfaces`).
         intrinsics: of the H x W image, or None.
         sky_mask: (H, W) bool, True where the prompt network sees no end of the scene; None
             unless that network is MoGe-2 and was asked for metres.

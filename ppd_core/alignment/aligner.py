@@ -142,7 +142,7 @@ class FrameAligner:
             return AlignedDepth(global_depth, alignment)
         metric_depth = locally_aligned(relative_depth, evidence, alignment)
         alignment = replace(alignment, has_field=True)
-        if evidence.source not in SENSORS:
+        if evidence.source not in SENSORS or not self._config.has_surfaces:
             return AlignedDepth(metric_depth, alignment)
         return AlignedDepth(
             metric_depth,

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from ppd_core import AlignmentConfig, DepthPipeline, alignment_from_depth
 from ppd_core.alignment.hypotheses import FEATURES, NAMES
 from ppd_core.alignment.surfaces import SurfaceChooser, choose_surfaces
 from ppd_core.models.surface_net import MAX_CORRECTION_LOG, SurfaceNet, SurfaceNetConfig
@@ -53,3 +54,39 @@ def test_the_correction_is_bounded() -> None:
 def test_without_a_sensor_nothing_changes() -> None:
     aligned = AlignedDepth(torch.ones(4, 4), None)
     assert SurfaceChooser()(np.zeros((4, 4, 3), np.uint8), aligned) is aligned
+
+
+def test_the_packaged_network_fills_a_hole_with_one_of_its_walls() -> None:
+    rows, cols = 48, 64
+    image = np.full((rows, cols, 3), 90, np.uint8)
+    image[:, cols // 2 :] = 200
+    walls = torch.where(torch.arange(cols) < cols // 2, 1.0, 2.0).expand(rows, cols)
+    sensor = walls.clone()
+    sensor[:, cols // 2 - 4 : cols // 2 + 6] = torch.nan
+    nothing = torch.full((rows, cols), torch.nan)
+    settled = SurfaceChooser()(image, AlignedDepth(nothing, None, sensor_depth=sensor))
+    assert settled.metric_depth is not None and settled.confidence is not None
+    is_wall = (settled.metric_depth / 1.0).log().abs() < 0.03
+    is_wall |= (settled.metric_depth / 2.0).log().abs() < 0.03
+    assert is_wall.all()
+    assert settled.confidence.min() >= 0 and settled.confidence.max() <= 1
+
+
+def test_a_pipeline_settles_surfaces_where_it_is_asked_to() -> None:
+    pipeline = DepthPipeline.from_pretrained("tiny", device="cpu")
+    image = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
+    relative = pipeline(image).relative_depth
+    sensor = torch.expm1(1.5 * relative + 0.5)
+    config = AlignmentConfig(has_field=True, has_surfaces=True)
+    result = pipeline(image, alignment=alignment_from_depth(sensor, config))
+    assert result.metric_depth is not None and result.confidence is not None
+    assert "surfaces" in result.timings_s
+    error = (result.metric_depth / sensor).log().abs()
+    assert error.nanmedian() < 0.03
+    plain = pipeline(image, alignment=alignment_from_depth(sensor))
+    assert plain.confidence is None
+
+
+def test_surfaces_need_the_field() -> None:
+    with pytest.raises(ValueError, match="has_field"):
+        AlignmentConfig(has_surfaces=True)
