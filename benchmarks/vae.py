@@ -98,7 +98,7 @@ def train_vae(config: TrainConfig, device: torch.device, path: Path, note: str) 
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     batches = batch_loader(BatchMaker(config, 0, 1), 0, steps, pin_memory=False)
     for batch in tqdm(batches, total=steps, desc="vae", unit="step"):
-        depth = batch["depth"].to(device)
+        depth = batch["samples"]["depth"].to(device)
         valid_mask = valid_pixels(depth)
         loss = vae.loss(depth_target(depth, valid_mask), valid_mask, generator)
         loss.backward()

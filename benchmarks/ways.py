@@ -17,8 +17,10 @@ from torch import Tensor
 
 from ppd_core import AlignmentConfig
 from ppd_core.alignment.affine import to_metric_depth
-from ppd_core.alignment.aligner import fitted, locally_aligned
-from ppd_core.alignment.anchors import depth_anchors
+from ppd_core.alignment.aligner import FrameAligner, fitted, locally_aligned
+from ppd_core.alignment.anchors import depth_anchors, sensor_at_image
+from ppd_core.alignment.surfaces import SurfaceChooser
+from ppd_core.types import AlignedDepth
 
 CONFIG = AlignmentConfig()
 COLORIZATION_PIXELS = 640 * 480
@@ -83,6 +85,25 @@ def _field(seen: Seen) -> np.ndarray:
     return locally_aligned(seen.relative, anchors, alignment).numpy()
 
 
+def _surfaces(seen: Seen) -> np.ndarray:
+    """As the pipeline does for a frame with `has_surfaces`."""
+    height, width = seen.sensor.shape
+    anchors = depth_anchors(torch.from_numpy(seen.sensor), height, width, CONFIG)
+    if seen.relative is None:
+        nothing = torch.full((height, width), torch.nan)
+        aligned = AlignedDepth(nothing, None, sensor_depth=sensor_at_image(anchors))
+    else:
+        aligned = FrameAligner(WITH_SURFACES).align(seen.relative, anchors, 0.0)
+        if aligned.failure is not None:
+            raise aligned.failure
+    settled = _CHOOSER(seen.image, aligned).metric_depth
+    assert settled is not None
+    return settled.numpy()
+
+
+_CHOOSER = SurfaceChooser()
+WITH_SURFACES = AlignmentConfig(has_field=True, has_surfaces=True)
+
 WAYS = {
     "sensor": Way("sensor as it is", lambda seen: seen.sensor),
     "nearest": Way("nearest valid pixel", lambda seen: simple_fills.nearest(seen.sensor)),
@@ -114,5 +135,10 @@ WAYS = {
     ),
     "nano_global": Way("nano, global fit", _global_fit, "nano"),
     "nano_field": Way("nano, field and borders", _field, "nano"),
+    "surfaces": Way("choice of surfaces, without a model's depth", _surfaces),
+    "nano_surfaces": Way("nano, field and choice of surfaces", _surfaces, "nano"),
+    "perfect_surfaces": Way(
+        "perfect relative depth, field and choice of surfaces", _surfaces, "perfect"
+    ),
     "perfect_field": Way("perfect relative depth, field and borders", _field, "perfect"),
 }

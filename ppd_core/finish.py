@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.anchors import Anchors, geometry_anchors
+from ppd_core.alignment.surfaces import SurfaceChooser
 from ppd_core.depth_result import DepthResult
 from ppd_core.device import StageClock
 from ppd_core.frame import Aligner, Frame
@@ -23,6 +24,7 @@ def finish(
     relative_model: Tensor,
     own_geometry: Callable[[Sequence[int]], MoGe2Geometry],
     clock: StageClock,
+    settle: SurfaceChooser,
     *,
     is_warm: bool,
 ) -> DepthResult:
@@ -33,7 +35,9 @@ def finish(
         relative_model: (h, w) float32, the sample.
         own_geometry: (H, W) -> what the prompt network's own heads say; asked where the frame's
             alignment asks for it.
-        clock: is told of the stages "upsample" and "align".
+        clock: is told of the stages "upsample", "align" and, where a sensor's depth and the
+            model's are both there, "surfaces".
+        settle: chooses between those two.
         is_warm: whether sampling began from the frame before.
 
     Raises:
@@ -52,12 +56,15 @@ def finish(
             return geometry_anchors(geometry, frame.intrinsics)
 
         aligned = _aligned(relative, frame.alignment, own_anchors)
-        metric = aligned.metric_depth
-        colors = None
-        if frame.intrinsics is not None:
-            colors = to_device(frame.image, relative.device)  # A copy: cameras reuse buffers.
-        known = relative if metric is None else metric
-        valid_mask = known.abs() < torch.inf
+    if aligned.sensor_depth is not None:
+        with clock.stage("surfaces"):
+            aligned = settle(frame.image, aligned)
+    metric = aligned.metric_depth
+    colors = None
+    if frame.intrinsics is not None:
+        colors = to_device(frame.image, relative.device)  # A copy: cameras reuse buffers.
+    known = relative if metric is None else metric
+    valid_mask = known.abs() < torch.inf
     return DepthResult(
         relative_depth=relative,
         relative_depth_model=relative_model,
@@ -65,6 +72,7 @@ def finish(
         metric_depth=metric,
         alignment=aligned.alignment,
         alignment_failure=aligned.failure,
+        confidence=aligned.confidence,
         intrinsics=frame.intrinsics,
         sky_mask=sky_mask,
         colors=colors,

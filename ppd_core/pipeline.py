@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ppd_core.alignment.surfaces import SurfaceChooser
 from ppd_core.backends import build_backend, resolve_backend
 from ppd_core.backends.aoti import AotiBackend, load_package
 from ppd_core.backends.eager import EagerBackend
@@ -74,6 +75,7 @@ class DepthPipeline:
         self.state_dtype = runner.state_dtype
         self.is_trained = is_trained
         self.load_seconds: Mapping[str, float] = {}
+        self._settle = SurfaceChooser()
         self._fallback = ""
 
     @classmethod
@@ -323,6 +325,7 @@ class DepthPipeline:
                 depth[0].float(),
                 partial(self._own_geometry, features),
                 StageClock(self.device, earlier=clock.seconds),
+                self._settle,
                 is_warm=is_warm,
             )
             for frame, depth, features in zip(

@@ -213,11 +213,20 @@ class AlignedDepth:
         alignment: the global part of what made them; None when there is none.
         failure: why this frame's own samples were not used; None when they were, or when none
             were expected.
+        sensor_depth: (H, W) float32, metres, NaN = hole: what a sensor measured, where surfaces
+            are to be chosen from both; else None.
+        global_depth: (H, W) float32, metres, NaN where not valid: by the global fit alone; None
+            without `sensor_depth`.
+        confidence: (H, W) float32 in [0, 1], how probable it is that the depth is that of the
+            surface seen there; None where surfaces were not chosen.
     """
 
     metric_depth: Tensor | None
     alignment: Alignment | None
     failure: AlignmentError | None = None
+    sensor_depth: Tensor | None = None
+    global_depth: Tensor | None = None
+    confidence: Tensor | None = None
 
 
 def as_array(values: np.ndarray | Tensor) -> np.ndarray:

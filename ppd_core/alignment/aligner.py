@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 
 from ppd_core.alignment.affine import to_metric_depth
-from ppd_core.alignment.anchors import Anchors, check_sensor_depth, check_unit, depth_anchors
+from ppd_core.alignment.anchors import (
+    Anchors,
+    check_sensor_depth,
+    check_unit,
+    depth_anchors,
+    sensor_at_image,
+)
 from ppd_core.alignment.borders import settle_borders
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.alignment.field import correction_field
@@ -131,10 +137,19 @@ class FrameAligner:
             alignment = self._tied(relative_depth, own, stamp_s)
             # What the tie has taken away shall not come back through the field.
             evidence = _moved(evidence, relative_depth, own, alignment)
+        global_depth = to_metric_depth(relative_depth, alignment)
         if not self._config.has_field:
-            return AlignedDepth(to_metric_depth(relative_depth, alignment), alignment)
+            return AlignedDepth(global_depth, alignment)
         metric_depth = locally_aligned(relative_depth, evidence, alignment)
-        return AlignedDepth(metric_depth, replace(alignment, has_field=True))
+        alignment = replace(alignment, has_field=True)
+        if evidence.source not in SENSORS or not self._config.has_surfaces:
+            return AlignedDepth(metric_depth, alignment)
+        return AlignedDepth(
+            metric_depth,
+            alignment,
+            sensor_depth=sensor_at_image(evidence),
+            global_depth=global_depth,
+        )
 
     def _tied(self, relative_depth: Tensor, target: Alignment, stamp_s: float) -> Alignment:
         """The keyframe's metres, drawn to the target; the target where nothing ties them."""

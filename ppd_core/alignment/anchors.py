@@ -113,6 +113,27 @@ def depth_anchors(
     )
 
 
+def sensor_at_image(anchors: Anchors) -> Tensor:
+    """What the sensor measured, at the image's pixels.
+
+    Returns:
+        (H, W) float32, metres, NaN = hole: of a depth image, the value at each pixel's centre; of
+        points, those that the camera sees.
+    """
+    height, width = anchors.height, anchors.width
+    if anchors.sensor_depth is None:
+        nothing = anchors.depth.new_full((height * width,), torch.inf)
+        seen = torch.where(anchors.weight > 0, anchors.depth, torch.inf)
+        pixels = anchors.rows * width + anchors.cols
+        nearest = nothing.scatter_reduce(0, pixels, seen, "amin").view(height, width)
+        return torch.where(nearest < torch.inf, nearest, torch.nan)
+    rows, cols = (
+        ((2 * torch.arange(new, device=anchors.depth.device) + 1) * old) // (2 * new)
+        for old, new in zip(anchors.sensor_depth.shape, (height, width), strict=True)
+    )
+    return anchors.sensor_depth.index_select(0, rows).index_select(1, cols)
+
+
 def point_anchors(
     points: Tensor,
     camera_from_points: Tensor,

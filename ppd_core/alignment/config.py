@@ -30,6 +30,9 @@ class AlignmentConfig:
             this factor over 1; 0.25 is the field's delta1.
         min_inlier_ratio: a fit that fewer of the samples agree with is not trusted.
         has_field: add the smooth local correction that follows the sensor on surfaces.
+        has_surfaces: with the field and a sensor, let the packaged network choose each pixel's
+            surface among what the two see around it. Best with a small model such as nano; a good
+            model's own depth it does not yet trust enough.
         hold_s: for how long the last good metres are carried on when no fit can be trusted.
         is_tracked: steady the scale over time; off: every frame is fitted alone.
 
@@ -45,6 +48,7 @@ class AlignmentConfig:
     inlier_tolerance: float = 0.25
     min_inlier_ratio: float = 0.4
     has_field: bool = False
+    has_surfaces: bool = False
     hold_s: float = 0.5
     is_tracked: bool = True
 
@@ -67,5 +71,7 @@ class AlignmentConfig:
             )
         if not 0 <= self.min_inlier_ratio <= 1:
             raise ValueError(f"min_inlier_ratio must be in [0, 1], got {self.min_inlier_ratio}")
+        if self.has_surfaces and not self.has_field:
+            raise ValueError("has_surfaces needs has_field, got has_field False")
         if not (math.isfinite(self.hold_s) and self.hold_s >= 0):
             raise ValueError(f"hold_s must be finite and >= 0, got {self.hold_s}")

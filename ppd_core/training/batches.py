@@ -21,6 +21,7 @@ from ppd_core.training.augment import augment
 from ppd_core.training.config import SourceConfig, TrainConfig
 from ppd_core.training.frames import DiskFrames, Frame, FrameSet, RankShare, cache_shards
 from ppd_core.training.shard_stream import Place, ShardStream
+from ppd_core.training.surfaces import surface_sample
 from ppd_core.training.targets import MAX_DEPTH_M
 
 MIN_VALID_SHARE = 0.01
@@ -34,12 +35,12 @@ _AUGMENT = 0
 class Batch(TypedDict):
     """What a training step works on.
 
-    image (B, h, w, 3) uint8 RGB; depth (B, 1, h, w) float32, metres, NaN = not known, +inf =
-    nothing there; places: where each streamed source goes on after this batch.
+    samples: of the flow and the regression "image" (B, h, w, 3) uint8 RGB and "depth" (B, 1, h, w)
+    float32, metres, NaN = not known, +inf = nothing there; of the surfaces see
+    `surfaces.surface_sample`. places: where each streamed source goes on after this batch.
     """
 
-    image: Tensor
-    depth: Tensor
+    samples: dict[str, Tensor]
     places: dict[int, Place]
 
 
@@ -81,22 +82,26 @@ class BatchMaker:
         assert phase.size is not None and phase.batch_size is not None
         first = samples_before(self.config, index)
         frames = [self._sample(first + one, phase.size) for one in range(phase.batch_size)]
-        images, depths = zip(*frames, strict=True)
         return {
-            "image": torch.from_numpy(np.stack(images)),
-            "depth": torch.from_numpy(np.stack(depths)[:, None]),
+            "samples": {name: torch.stack([one[name] for one in frames]) for name in frames[0]},
             "places": {index: stream.place for index, stream in self.streams.items()},
         }
 
-    def _sample(self, number: int, size: tuple[int, int]) -> Frame:
+    def _sample(self, number: int, size: tuple[int, int]) -> dict[str, Tensor]:
         seed = (self.config.seed, self.rank)
         source, turn = mixture_turn(self.weights, seed, number)
         rng = np.random.default_rng([*seed, _AUGMENT, number])
         for attempt in range(_MAX_TRIES):
             image, depth = self._frame(source, turn, attempt)
+            if self.config.objective == "surfaces":
+                varied, model = self.config.data.augment, self.config.preset
+                sample = surface_sample(image, depth, size, varied, rng, model=model)
+                if sample["target"].isfinite().float().mean() >= MIN_VALID_SHARE:
+                    return sample
+                continue
             image, depth = augment(image, depth, size, self.config.data.augment, rng)
             if ((depth > 0) & (depth < MAX_DEPTH_M)).mean() >= MIN_VALID_SHARE:
-                return image, depth
+                return {"image": torch.from_numpy(image), "depth": torch.from_numpy(depth[None])}
         name = self.config.data.sources[source]
         raise ValueError(
             f"{name.urls or name.dataset} must have depth between 0 and {MAX_DEPTH_M:g} m, got "
@@ -195,3 +200,4 @@ def _start_worker(_index: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(0)
+    torch.set_num_threads(1)

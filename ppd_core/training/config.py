@@ -31,7 +31,7 @@ from ppd_core.training.checks import (
 )
 from ppd_core.training.data_config import AugmentConfig, DataConfig, SourceConfig
 
-OBJECTIVES = ("flow", "regression")
+OBJECTIVES = ("flow", "regression", "surfaces")
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,8 @@ class TrainConfig:
     """A whole training run.
 
     Args:
-        objective: "flow" trains SP-DiT under a frozen prompt, "regression" the nano prompt.
+        objective: "flow" trains SP-DiT under a frozen prompt, "regression" the nano prompt,
+            "surfaces" the network that chooses among a sensor's and the preset's depths.
         steps: optimizer steps of the whole run.
         data: where frames come from.
         preset: the model, a name in `ppd_core.config.PRESETS`.

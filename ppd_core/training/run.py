@@ -27,6 +27,7 @@ from ppd_core.training.checkpoints import (
     write_checkpoint,
 )
 from ppd_core.training.config import TrainConfig
+from ppd_core.training.objectives import Losses
 from ppd_core.training.optimizer import (
     averaged_copy,
     build_optimizer,
@@ -35,6 +36,7 @@ from ppd_core.training.optimizer import (
     update_average,
 )
 from ppd_core.training.setup import EXPORT_NAMES, build_training_models, export
+from ppd_core.training.surfaces import SurfaceObjective
 
 _NOISE = 1
 """Third word of the seed of times and noise; 0 is augmentation's."""
@@ -118,18 +120,29 @@ class Run:
         self._waited_s += time.perf_counter() - start_s
         if isinstance(batch, str):
             raise TrainingError(batch)
-        image = image_tensor(batch["image"], device)
-        depth = batch["depth"].to(device, non_blocking=True)
-        times = self.config.phase_at(self.step).timesteps or self.config.timesteps
         with self.autocast(), self._attention():
-            losses = self.models.objective.losses(
-                self.net, image, depth, times, self._generator(index)
+            losses = self._losses(
+                {
+                    name: one.to(device, non_blocking=True)
+                    for name, one in batch["samples"].items()
+                },
+                index,
             )
         self.accelerator.backward(losses["loss"] * share)
         for name, value in losses.items():
             self._add(name, value, share)
         self.places = batch["places"]
-        self._samples += len(image) * self.accelerator.num_processes
+        count = len(next(iter(batch["samples"].values())))
+        self._samples += count * self.accelerator.num_processes
+
+    def _losses(self, samples: dict[str, Tensor], index: int) -> Losses:
+        """The cost of batch `index`."""
+        objective = self.models.objective
+        if isinstance(objective, SurfaceObjective):
+            return objective.losses(self.net, samples)
+        image = image_tensor(samples["image"], self.accelerator.device)
+        times = self.config.phase_at(self.step).timesteps or self.config.timesteps
+        return objective.losses(self.net, image, samples["depth"], times, self._generator(index))
 
     def _generator(self, index: int) -> torch.Generator:
         """Of times and noise of batch `index`; nothing that happened before can change it."""

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ppd_core import weights
+from ppd_core.alignment.hypotheses import FEATURES, NAMES
 from ppd_core.config import PipelineConfig, config_to_json
 from ppd_core.models.efficientnet import EfficientNetLite0
 from ppd_core.models.semantics import build_encoder
 from ppd_core.models.sp_dit import SpDit
+from ppd_core.models.surface_net import SurfaceNet, SurfaceNetConfig
 from ppd_core.training.config import TrainConfig
 from ppd_core.training.imagenet import load_imagenet
 from ppd_core.training.init import init_sp_dit
@@ -24,10 +26,15 @@ from ppd_core.training.objectives import (
     PredictField,
     RegressionObjective,
 )
+from ppd_core.training.surfaces import SurfaceObjective
 
-EXPORT_NAMES = {"flow": "pipeline.safetensors", "regression": "prompt.safetensors"}
+EXPORT_NAMES = {
+    "flow": "pipeline.safetensors",
+    "regression": "prompt.safetensors",
+    "surfaces": "surfaces.safetensors",
+}
 """Objective -> the file that a run exports."""
-TRAINED_PREFIX = {"flow": "dit.", "regression": "semantics."}
+TRAINED_PREFIX = {"flow": "dit.", "regression": "semantics.", "surfaces": "surfaces."}
 """Objective -> what the trained network's keys begin with in that file."""
 IMAGENET = "imagenet"
 """Instead of a file that training starts from: the encoder as ImageNet left it."""
@@ -49,7 +56,7 @@ class TrainingModels:
     trained: nn.Module
     net: nn.Module
     prompt: nn.Module | None
-    objective: Objective
+    objective: Objective | SurfaceObjective
 
 
 def build_training_models(config: TrainConfig) -> TrainingModels:
@@ -68,6 +75,9 @@ def build_training_models(config: TrainConfig) -> TrainingModels:
         torch.default_generator.manual_seed(config.seed)
         if config.objective == "regression":
             models = _regression(pipeline_config, loss)
+        elif config.objective == "surfaces":
+            net = SurfaceNet(SurfaceNetConfig(FEATURES, len(NAMES)))
+            models = TrainingModels(pipeline_config, net, net, None, SurfaceObjective())
         else:
             models = _flow(config, pipeline_config, loss)
     if config.init_checkpoint == IMAGENET:

@@ -20,6 +20,7 @@ from ppd_core.training.config import SourceConfig, TrainConfig
 from ppd_core.training.frames import DiskFrames, Frame, frame_of
 from ppd_core.training.objectives import FlowObjective, PredictField, masked_l1, valid_pixels
 from ppd_core.training.setup import TrainingModels
+from ppd_core.training.surfaces import SurfaceValidator
 from ppd_core.training.targets import MAX_DEPTH_M, depth_target
 
 Figures = dict[str, float]
@@ -48,6 +49,7 @@ class Validator:
         self.config, self.models, self.device = config, models, device
         self.is_wanted = bool(config.validation.sources)
         self._frames: list[Frame] = []
+        self._surfaces: SurfaceValidator | None = None
 
     @torch.no_grad()
     def run(self, average: nn.Module) -> tuple[Figures, dict[str, np.ndarray]]:
@@ -66,6 +68,8 @@ class Validator:
         Raises:
             ValueError: the held-out sources have no usable frame.
         """
+        if self.config.objective == "surfaces":
+            return self._run_surfaces(average), {}
         if not self._frames:
             self._frames = _held_out_frames(self.config)
         sums: dict[str, float] = {}
@@ -79,6 +83,16 @@ class Validator:
             if not pictures:
                 pictures = self._draw(image, depth, field)
         return {name: total / len(self._frames) for name, total in sums.items()}, pictures
+
+    def _run_surfaces(self, average: nn.Module) -> Figures:
+        if self._surfaces is None:
+            sources = [one.urls for one in self.config.validation.sources if one.urls is not None]
+            samples = (one for urls in sources for one in iterate_shards(urls, seed=0, epoch=0))
+            frames = [
+                frame_of(one, None) for one in islice(samples, self.config.validation.frames)
+            ]
+            self._surfaces = SurfaceValidator(frames, self.config.preset)
+        return self._surfaces.run(average)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         size = self.config.validation.batch_size

@@ -17,13 +17,13 @@ PLAIN = {"crop_scale": [1.0, 1.0], "flip_share": 0.0, "colour_share": 0.0, "nois
 
 
 def same(first: dict, second: dict) -> bool:
-    return torch.equal(first["image"], second["image"]) and torch.equal(
-        first["depth"], second["depth"]
+    return torch.equal(first["samples"]["image"], second["samples"]["image"]) and torch.equal(
+        first["samples"]["depth"], second["samples"]["depth"]
     )
 
 
 def numbers(batch: dict) -> list[int]:
-    return batch["image"][:, 0, 0, 0].tolist()
+    return batch["samples"]["image"][:, 0, 0, 0].tolist()
 
 
 def loaded(config, first: int = 0, last: int = 6, places=None) -> list[dict]:
@@ -40,8 +40,14 @@ def test_a_batch_is_a_function_of_its_number(train_config) -> None:
 
 def test_shapes_and_types(train_config) -> None:
     batch = BatchMaker(train_config(), 0, 1).make(0)
-    assert batch["image"].shape == (2, 32, 48, 3) and batch["image"].dtype == torch.uint8
-    assert batch["depth"].shape == (2, 1, 32, 48) and batch["depth"].dtype == torch.float32
+    assert (
+        batch["samples"]["image"].shape == (2, 32, 48, 3)
+        and batch["samples"]["image"].dtype == torch.uint8
+    )
+    assert (
+        batch["samples"]["depth"].shape == (2, 1, 32, 48)
+        and batch["samples"]["depth"].dtype == torch.float32
+    )
 
 
 @pytest.mark.parametrize("is_cached", [True, False])
@@ -102,8 +108,8 @@ def test_phases_change_size_and_count(train_config) -> None:
     # Two steps of two batches of 5, then batches of 2.
     assert [samples_before(config, index) for index in (0, 1, 4, 5, 7)] == [0, 5, 20, 22, 26]
     maker = BatchMaker(config, 0, 1)
-    assert maker.make(3)["image"].shape == (5, 16, 16, 3)
-    assert maker.make(4)["image"].shape == (2, 32, 48, 3)
+    assert maker.make(3)["samples"]["image"].shape == (5, 16, 16, 3)
+    assert maker.make(4)["samples"]["image"].shape == (2, 32, 48, 3)
 
 
 def write_frames(folder: Path, depths: list[float]) -> None:

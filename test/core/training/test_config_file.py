@@ -85,7 +85,10 @@ def test_changes_go_into_nested_fields_and_lists(config_file: Path) -> None:
         ("data.sources=[]", "at least one source"),
         ("data.sources.0.dataset=hypersim", "either urls or dataset"),
         ("data.sources.1.weight=1", "must be an index below 1"),
-        ("objective=diffusion", "objective must be one of flow, regression, got 'diffusion'"),
+        (
+            "objective=diffusion",
+            "objective must be one of flow, regression, surfaces, got 'diffusion'",
+        ),
         ("optimizer.betas=[0.9, 1.0]", "betas must be in [0, 1)"),
         ("optimizer.lr_scales={encoder.: 0}", "lr_scales.encoder. must be above 0, got 0"),
         ("timesteps.grid_steps=0", "num_steps must be in [1, 1000], got 0"),
