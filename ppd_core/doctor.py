@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -13,7 +13,7 @@ import torch
 
 from ppd_core.backends import BACKENDS, build_backend
 from ppd_core.backends.graph import GraphBackend
-from ppd_core.device import DTYPES, is_out_of_memory, resolve_dtype
+from ppd_core.device import DTYPES, cpu_has_bfloat16, is_out_of_memory, resolve_dtype
 from ppd_core.loading import Loaded, load
 from ppd_core.networks import Networks
 from ppd_core.pipeline import DepthPipeline
@@ -22,8 +22,7 @@ from ppd_core.registry import WeightsError
 
 DTYPE_NAMES = ("float32", "bfloat16", "float16", "float8")
 SIZE = (96, 128)
-"""(height, width) of the picture, and at model size: small, so that it takes a CPU a minute or
-two, most of which is compiling."""
+"""(height, width) of the picture, and at model size: small, for compiling takes long enough."""
 TIMED_FRAMES = 3
 
 OK, WRONG, CANNOT = "ok", "WRONG", "not here"
@@ -59,7 +58,7 @@ def examine(
     model: str,
     device: torch.device,
     *,
-    backends: tuple[str, ...] = tuple(BACKENDS),
+    backends: Sequence[str] | None = None,
     weights_dir: Path | None = None,
 ) -> Iterator[Examined]:
     """Run a model in every precision by every backend, and look at what comes out.
@@ -67,7 +66,8 @@ def examine(
     Args:
         model: as `DepthPipeline.from_pretrained` takes it, but for packages.
         device: where.
-        backends: of `backends.BACKENDS`.
+        backends: of `backends.BACKENDS`; None is all, but on a CPU graph only in the precisions
+            that it has units for: to compile takes minutes, and nobody runs the others so.
         weights_dir: see `registry.weights_dir`; nothing is downloaded.
 
     Raises:
@@ -76,7 +76,8 @@ def examine(
     plain_depth: torch.Tensor | None = None
     for dtype_name in DTYPE_NAMES:
         dtype = DTYPES[dtype_name]
-        names = [f"{device}.{dtype_name}.{backend}".replace(":", ".") for backend in backends]
+        tried = _worth_trying(device, dtype) if backends is None else backends
+        names = [f"{device}.{dtype_name}.{backend}".replace(":", ".") for backend in tried]
         try:
             resolve_dtype(dtype, device)
             loaded = load(model, device, dtype, weights_dir, download=False)
@@ -88,7 +89,7 @@ def examine(
         except Exception as error:
             yield from (_failed(name, error) for name in names)
             continue
-        for name, backend in zip(names, backends, strict=True):
+        for name, backend in zip(names, tried, strict=True):
             try:
                 examined, depth = _examine_one(name, loaded, dtype, backend, plain_depth)
             except ValueError as error:
@@ -99,6 +100,11 @@ def examine(
             if plain_depth is None and depth is not None:
                 plain_depth = depth
             yield examined
+
+
+def _worth_trying(device: torch.device, dtype: torch.dtype) -> Sequence[str]:
+    has_units = dtype == torch.float32 or (dtype == torch.bfloat16 and cpu_has_bfloat16())
+    return tuple(BACKENDS) if device.type == "cuda" or has_units else ("eager",)
 
 
 def _failed(name: str, error: Exception) -> Examined:

@@ -33,7 +33,7 @@ MISSING = "none"
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 _SHARED_MEMORY = Path("/dev/shm")
-_DISTRIBUTIONS = {
+_MODULES = {
     "timm": "timm",
     "numpy": "numpy",
     "opencv": "cv2",
@@ -61,7 +61,7 @@ def all_facts(directory: Path | None = None) -> dict[str, Facts]:
 
 def versions() -> Facts:
     """Of what computes."""
-    config = torch.__config__.show()
+    config, names = torch.__config__.show(), metadata.packages_distributions()
     onednn = re.search(r"(?:MKL-DNN|oneDNN|DNNL) v([\d.]+)", config)
     return {
         "ppd": __version__,
@@ -72,7 +72,7 @@ def versions() -> Facts:
         "driver": _driver(),
         "onednn": onednn[1] if onednn else MISSING,
         "onednn_isa": _instruction_set(),
-        **{name: _module_version(module) for name, module in _DISTRIBUTIONS.items()},
+        **{name: _module_version(module, names) for name, module in _MODULES.items()},
     }
 
 
@@ -160,11 +160,11 @@ def _instruction_set() -> str:
     return " ".join(here or ["unknown"]) + (f", limited by {ISA_LIMIT}={limit}" if limit else "")
 
 
-def _module_version(module: str) -> str:
+def _module_version(module: str, distributions: Mapping[str, list[str]]) -> str:
     """Of what would be imported, by whatever name it was installed."""
     if importlib.util.find_spec(module) is None:
         return MISSING
-    names = sorted(set(metadata.packages_distributions().get(module, [])))
+    names = sorted(set(distributions.get(module, [])))
     if module in names:
         return metadata.version(module)
     return ", ".join(f"{name} {metadata.version(name)}" for name in names) or "unknown"

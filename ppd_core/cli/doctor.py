@@ -57,10 +57,10 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--backend",
-        nargs="*",
+        nargs="+",
         choices=BACKEND_NAMES,
-        default=BACKEND_NAMES,
-        help="of which the networks are checked; graph has to compile (default: all)",
+        help="how the networks are run; graph has to compile, a minute for each precision on a "
+        "CPU (default: all, graph on a CPU in the precisions that it has units for)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it, flat")
 
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         for device in devices:
             for one in examine(
-                args.model, device, backends=tuple(args.backend), weights_dir=args.weights_dir
+                args.model, device, backends=args.backend, weights_dir=args.weights_dir
             ):
                 print(_examined_text(one), flush=True)
                 examined.append(one)

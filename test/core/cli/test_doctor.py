@@ -110,3 +110,15 @@ def test_which_ros_by_its_wheels_or_its_prefixes(monkeypatch):
     facts = machine_facts.ros()
     assert (facts["ros_distro"], facts["rmw"]) == ("kilted", "rmw_zenoh_cpp")
     assert facts["ros_prefixes"] == "2"
+
+
+@pytest.mark.parametrize("has_units", [True, False])
+def test_on_a_cpu_graph_is_tried_where_that_is_worth_compiling(checkpoint, monkeypatch, has_units):
+    def refuse(networks, name):
+        raise ValueError("not for this test")
+
+    monkeypatch.setattr(doctor, "cpu_has_bfloat16", lambda: has_units)
+    monkeypatch.setattr(doctor, "build_backend", refuse)
+    tried = {one.name for one in doctor.examine(str(checkpoint), torch.device("cpu"))}
+    assert ("cpu.bfloat16.graph" in tried) == has_units
+    assert "cpu.float32.graph" in tried and "cpu.float16.graph" not in tried
