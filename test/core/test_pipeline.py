@@ -206,7 +206,7 @@ def test_float32_stays_with_float64_at_working_size(assert_parity):
     found = {}
     for dtype in (torch.float32, torch.float64):
         pipeline = DepthPipeline.from_config(SMALL, device="cpu", dtype=dtype)
-        result = pipeline(image, processing_area=768 * 1024, num_steps=2)
+        result = pipeline(image, processing_area=768 * 1024, num_steps=1)
         found[dtype] = result.relative_depth_model
     assert_parity(found[torch.float32], found[torch.float64])
 
