@@ -10,6 +10,7 @@ from ppd_core import DepthPipeline, DepthResult
 from ppd_core.alignment.affine import alignment_from_range, to_metric_depth
 from ppd_core.alignment.anchors import Anchors, depth_anchors
 from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.alignment.surfaces import SurfaceChooser
 from ppd_core.device import StageClock
 from ppd_core.finish import finish
 from ppd_core.frame import Aligner, Frame
@@ -58,7 +59,8 @@ def steady_of(
     ) -> DepthResult:
         relative = relative_depths[round(15 * stamp_s)]
         frame = Frame(image, intrinsics, alignment)
-        return finish(frame, relative, no_geometry, StageClock(relative.device), is_warm=False)
+        clock = StageClock(relative.device)
+        return finish(frame, relative, no_geometry, clock, SurfaceChooser(), is_warm=False)
 
     return SteadyDepth(estimate, evidence_of, config)
 
