@@ -17,7 +17,14 @@ from ppd_core.device import DTYPES, cpu_has_bfloat16, is_out_of_memory, resolve_
 from ppd_core.loading import Loaded, load
 from ppd_core.networks import Networks
 from ppd_core.pipeline import DepthPipeline
-from ppd_core.precision import DEPTH_TOLERANCE, LOW, check_input, largest_deviation, relative_error
+from ppd_core.precision import (
+    DEPTH_TOLERANCE,
+    LOW,
+    WrongDepthError,
+    check_input,
+    largest_deviation,
+    relative_error,
+)
 from ppd_core.registry import WeightsError
 
 DTYPE_NAMES = ("float32", "bfloat16", "float16", "float8")
@@ -92,9 +99,10 @@ def examine(
         for name, backend in zip(names, tried, strict=True):
             try:
                 examined, depth = _examine_one(name, loaded, dtype, backend, plain_depth)
+            except WrongDepthError as error:
+                examined, depth = Examined(name, WRONG, why=str(error)), None
             except ValueError as error:
-                status = CANNOT if "another depth" not in str(error) else WRONG
-                examined, depth = Examined(name, status, why=str(error)), None
+                examined, depth = Examined(name, CANNOT, why=str(error)), None
             except Exception as error:
                 examined, depth = _failed(name, error), None
             if plain_depth is None and depth is not None:

@@ -51,6 +51,10 @@ DEPTH_TOLERANCE = {
 the same dtype: about ten roundings of it, of float8 two."""
 
 
+class WrongDepthError(ValueError):
+    """A way of running the networks gives another depth than the plain one."""
+
+
 @dataclass(frozen=True)
 class Deviation:
     """How far an operation is from what it should give.

@@ -128,7 +128,7 @@ def sensor_at_image(anchors: Anchors) -> Tensor:
         nearest = nothing.scatter_reduce(0, pixels, seen, "amin").view(height, width)
         return torch.where(nearest < torch.inf, nearest, torch.nan)
     rows, cols = (
-        ((2 * torch.arange(new, device=anchors.depth.device) + 1) * old) // (2 * new)
+        _image_places(new, 1, old, anchors.depth.device)
         for old, new in zip(anchors.sensor_depth.shape, (height, width), strict=True)
     )
     return anchors.sensor_depth.index_select(0, rows).index_select(1, cols)
@@ -285,7 +285,7 @@ def _stride(size: torch.Size, max_samples: int) -> int:
 
 
 def _image_places(side: int, stride: int, image_side: int, device: torch.device) -> Tensor:
-    """Pixels of the image in which the centres of the sensor's pixels lie."""
+    """Pixels of one image in which the centres of another's lie, of every `stride`-th."""
     places = torch.arange(_start(side, stride), side, stride, device=device)
     return ((2 * places + 1) * image_side) // (2 * side)
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ppd_core.geometry.edges import EDGE_RATIO
+from ppd_core.geometry.edges import EDGE_RATIO, inverse_depth_bend
 
 SURE_BEND = 0.05
 """The sensor is sure where inverse depth, linear on a plane, bends by less than this share."""
@@ -81,10 +81,7 @@ def _is_sure(sensor_depth: Tensor) -> Tensor:
     """(h, w) bool: the pixel lies on a plane with its four neighbours, all of them seen."""
     is_seen = (sensor_depth > 0) & (sensor_depth < torch.inf)
     inverse = torch.where(is_seen, 1 / sensor_depth, torch.nan)
-    framed = F.pad(inverse[None, None], (1,) * 4, mode="replicate")[0, 0]
-    across = (framed[1:-1, :-2] + framed[1:-1, 2:] - 2 * inverse).abs_()
-    down = (framed[:-2, 1:-1] + framed[2:, 1:-1] - 2 * inverse).abs_()
-    return torch.maximum(across, down) <= SURE_BEND * inverse  # False beside NaN
+    return inverse_depth_bend(inverse) <= SURE_BEND * inverse  # False beside NaN
 
 
 def _span(image: Tensor, reach_px: int) -> Tensor:

@@ -27,6 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ppd_core.alignment.borders import SURE_BEND
+from ppd_core.geometry.edges import inverse_depth_bend
+
 NAMES = (
     "own",
     "nearest",
@@ -43,8 +46,6 @@ NAMES = (
     "model_field",
 )
 """The hypotheses, in order."""
-SURE_BEND = 0.05
-"""The sensor is sure where inverse depth, linear on a plane, bends by less than this share."""
 SPARSE_SHARE = 0.15
 """A depth image with fewer samples than this share of its pixels is sparse: each stands alone."""
 SMOOTHING_STEPS_PX = (1, 2, 4)
@@ -61,6 +62,13 @@ _INFLOW_REACH_PX = 128
 _FINE_LOG, _COARSE_LOG = 0.03, 0.3
 """In log depth: the two scales at which the network sees differences."""
 _FAR_PX = 32.0
+"""Farther than this is all the same to the network."""
+_LOG_FAR = 3.5
+"""About log(1 + `_FAR_PX`)."""
+_LEAST_INFLOW, _LOG_LEAST_INFLOW = 1e-12, 28.0
+"""What is less has not come; and about how many e-foldings that is."""
+_REFERENCES = ("own", "nearest", "inflow", "model_field", "model")
+"""The first of these that is known is what all others are compared with."""
 FEATURES = 3 + 2 * len(NAMES) + 12
 """Channels of `Hypotheses.features`."""
 
@@ -110,7 +118,7 @@ def surface_hypotheses(
     is_seen = (sensor > 0) & (sensor < torch.inf)
     inverse = torch.where(is_seen, 1 / sensor, 0)
     is_sparse = is_seen.float().mean() < SPARSE_SHARE
-    bend = _bend(torch.where(is_seen, inverse, torch.nan))
+    bend = inverse_depth_bend(torch.where(is_seen, inverse, torch.nan))
     is_sure = torch.where(is_sparse, is_seen, is_seen & (bend <= SURE_BEND * inverse))
     sigma = _noise(bend)
     smooth = torch.where(is_sure, _smoothed(inverse, is_sure, sigma), inverse)
@@ -134,8 +142,7 @@ def surface_hypotheses(
 
     # 3. What the network sees: differences to one reference, so that metres do not matter.
     distances = [side.distance_px for side in sides] + [nearest_px]
-    order = (0, 1, 10, 12, 11)  # own, nearest, inflow, the model's
-    reference = _first_known(log_depth, is_known, order)
+    reference = _first_known(log_depth, is_known, [NAMES.index(name) for name in _REFERENCES])
     difference = torch.where(is_known, log_depth - reference, 0)
     raw_off = torch.where(is_seen, (inverse - smooth) / smooth.clamp(min=1e-4), 0)
     features = torch.cat(
@@ -151,8 +158,8 @@ def surface_hypotheses(
                     is_sure.float(),
                     is_sparse.float().expand(size),
                     (raw_off / _FINE_LOG).clamp(-1, 1),
-                    inflow_weight.clamp(min=1e-12).log() / 28 + 1,
-                    *(torch.log1p(one.clamp(max=_FAR_PX)) / 3.5 for one in distances),
+                    inflow_weight.clamp(min=_LEAST_INFLOW).log() / _LOG_LEAST_INFLOW + 1,
+                    *(torch.log1p(one.clamp(max=_FAR_PX)) / _LOG_FAR for one in distances),
                 ]
             ),
         ]
@@ -167,14 +174,6 @@ class _Side:
     value: Tensor
     plane: Tensor
     distance_px: Tensor
-
-
-def _bend(inverse: Tensor) -> Tensor:
-    """(H, W): how much inverse depth bends, the greater of rows and columns; NaN beside holes."""
-    framed = F.pad(inverse[None, None], (1,) * 4, mode="replicate")[0, 0]
-    across = (framed[1:-1, :-2] + framed[1:-1, 2:] - 2 * inverse).abs_()
-    down = (framed[:-2, 1:-1] + framed[2:, 1:-1] - 2 * inverse).abs_()
-    return torch.maximum(across, down)
 
 
 def _noise(bend: Tensor) -> Tensor:
@@ -297,8 +296,9 @@ def _inflow(inverse: Tensor, is_sure: Tensor, image: Tensor) -> tuple[Tensor, Te
             flows = _both_ways(flows, keep)
         else:
             flows = _both_ways(flows.mT.contiguous(), keep.T.contiguous()).mT
-    is_fed = flows[1] > 1e-12
-    return torch.where(is_fed, flows[0] / flows[1].clamp(min=1e-12), 0), flows[1] * is_fed
+    is_fed = flows[1] > _LEAST_INFLOW
+    value = flows[0] / flows[1].clamp(min=_LEAST_INFLOW)
+    return torch.where(is_fed, value, 0), flows[1] * is_fed
 
 
 def _both_ways(flows: Tensor, keep: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from ppd_core.models.attention import fastest_kernel, kernels
 from ppd_core.models.float8 import is_float8
 from ppd_core.models.layers import Attention, alike_blocks
 from ppd_core.networks import Estimate, Networks
-from ppd_core.precision import DEPTH_TOLERANCE, relative_error
+from ppd_core.precision import DEPTH_TOLERANCE, WrongDepthError, relative_error
 from ppd_core.transfer import Uploader
 
 MAX_PROGRAMS = 32
@@ -93,7 +93,7 @@ class GraphBackend:
         """See `Backend.estimate`.
 
         Raises:
-            ValueError: compiled, the networks give another depth than the plain path here.
+            WrongDepthError: compiled, the networks give another depth than the plain path here.
         """
         sizes = tuple(image.shape[:2] for image in images)
         key = sizes, processing_area, tuple(x_t.shape), tuple(timesteps)
@@ -104,7 +104,7 @@ class GraphBackend:
                 self._programs.move_to_end(key)
                 return program.run(images, x_t, clock)
             if self._refusal:
-                raise ValueError(self._refusal)
+                raise WrongDepthError(self._refusal)
             if len(self._programs) >= MAX_PROGRAMS:
                 self._programs.popitem(last=False)
             with self._compiler_settings():
@@ -171,7 +171,7 @@ class GraphBackend:
                 f"{difference:.2g}, rounding of {str(dtype).removeprefix('torch.')} explains "
                 f"{tolerance:.2g}; choose backend eager"
             )
-            raise ValueError(self._refusal)
+            raise WrongDepthError(self._refusal)
 
     def _choose_attention(self, x_t: Tensor) -> None:
         """Give SP-DiT the kernel that is fastest here, for its fine tokens."""

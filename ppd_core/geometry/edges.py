@@ -44,6 +44,22 @@ def depth_edges(depth: Tensor, valid_mask: Tensor, *, ratio: float = EDGE_RATIO)
     return _step_sides(inverse, ratio) | _step_sides(inverse.mT, ratio).mT
 
 
+def inverse_depth_bend(inverse: Tensor) -> Tensor:
+    """How much inverse depth bends at each pixel; it is linear on a plane, at whatever angle.
+
+    Args:
+        inverse: (H, W) float, 1 / depth; NaN where there is none.
+
+    Returns:
+        (H, W): the greater absolute second difference of its row and its column, at the image's
+        border of the pixels that are there; NaN where the pixel or a neighbour is.
+    """
+    framed = F.pad(inverse[None, None], (1,) * 4, mode="replicate")[0, 0]
+    across = (framed[1:-1, :-2] + framed[1:-1, 2:] - 2 * inverse).abs_()
+    down = (framed[:-2, 1:-1] + framed[2:, 1:-1] - 2 * inverse).abs_()
+    return torch.maximum(across, down)
+
+
 def dilate(mask: Tensor, radius_px: int) -> Tensor:
     """Every pixel of an (..., H, W) bool image with a marked one at most so many px away.
 

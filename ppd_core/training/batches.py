@@ -92,16 +92,18 @@ class BatchMaker:
         source, turn = mixture_turn(self.weights, seed, number)
         rng = np.random.default_rng([*seed, _AUGMENT, number])
         for attempt in range(_MAX_TRIES):
-            image, depth = self._frame(source, turn, attempt)
+            frame = self._frame(source, turn, attempt)
             if self.config.objective == "surfaces":
-                varied, model = self.config.data.augment, self.config.preset
-                sample = surface_sample(image, depth, size, varied, rng, model=model)
-                if sample["target"].isfinite().float().mean() >= MIN_VALID_SHARE:
-                    return sample
-                continue
-            image, depth = augment(image, depth, size, self.config.data.augment, rng)
-            if ((depth > 0) & (depth < MAX_DEPTH_M)).mean() >= MIN_VALID_SHARE:
-                return {"image": torch.from_numpy(image), "depth": torch.from_numpy(depth[None])}
+                sample = surface_sample(
+                    *frame, size, self.config.data.augment, rng, model=self.config.preset
+                )
+                is_valid = sample["target"].isfinite()
+            else:
+                image, depth = augment(*frame, size, self.config.data.augment, rng)
+                sample = {"image": torch.from_numpy(image), "depth": torch.from_numpy(depth[None])}
+                is_valid = (sample["depth"] > 0) & (sample["depth"] < MAX_DEPTH_M)
+            if is_valid.float().mean() >= MIN_VALID_SHARE:
+                return sample
         name = self.config.data.sources[source]
         raise ValueError(
             f"{name.urls or name.dataset} must have depth between 0 and {MAX_DEPTH_M:g} m, got "
