@@ -12,7 +12,7 @@ from ppd_core.alignment.anchors import Anchors, geometry_anchors
 from ppd_core.alignment.surfaces import SurfaceChooser
 from ppd_core.depth_result import DepthResult
 from ppd_core.device import StageClock
-from ppd_core.frame import Aligner, Frame
+from ppd_core.frame import Frame
 from ppd_core.geometry.upsample import upsample_depth
 from ppd_core.models.moge2 import MoGe2Geometry
 from ppd_core.transfer import to_device
@@ -55,7 +55,7 @@ def finish(
             sky_mask = geometry.mask[0] <= 0.5
             return geometry_anchors(geometry, frame.intrinsics)
 
-        aligned = _aligned(relative, frame.alignment, own_anchors)
+        aligned = _aligned(frame, relative, own_anchors)
     if aligned.sensor_depth is not None:
         with clock.stage("surfaces"):
             aligned = settle(frame.image, aligned)
@@ -81,11 +81,10 @@ def finish(
     )
 
 
-def _aligned(
-    relative: Tensor, alignment: Alignment | Aligner | None, own_anchors: Callable[[], Anchors]
-) -> AlignedDepth:
+def _aligned(frame: Frame, relative: Tensor, own_anchors: Callable[[], Anchors]) -> AlignedDepth:
+    alignment = frame.alignment
     if alignment is None:
         return AlignedDepth(None, None)
     if isinstance(alignment, Alignment):
         return AlignedDepth(to_metric_depth(relative, alignment), alignment)
-    return alignment(relative, own_anchors)
+    return alignment(frame.image, relative, own_anchors)

@@ -13,10 +13,11 @@ from ppd_core.alignment.anchors import Anchors
 from ppd_core.preprocess import check_image
 from ppd_core.types import AlignedDepth, Alignment, Intrinsics
 
-Aligner = Callable[[Tensor, Callable[[], Anchors]], AlignedDepth]
-"""Makes metres of (H, W) relative depth; `alignment.aligner.FrameAligner` is behind most.
+Aligner = Callable[[np.ndarray, Tensor, Callable[[], Anchors]], AlignedDepth]
+"""Makes metres of an (H, W, 3) uint8 RGB image's relative depth, (H, W); behind most is
+`alignment.aligner.FrameAligner`.
 
-Its second argument gives the metric samples that the prompt network itself has: MoGe-2's. Any
+Its third argument gives the metric samples that the prompt network itself has: MoGe-2's. Any
 other prompt has none: it raises ValueError.
 """
 

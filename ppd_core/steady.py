@@ -83,13 +83,15 @@ class SteadyDepth:
             steadied = self._tie.steadied(result.relative_depth, stamp_s)
             return replace(result, relative_depth=steadied)
 
-        def align(relative_depth: Tensor, own_anchors: Callable[[], Anchors]) -> AlignedDepth:
+        def align(
+            image: np.ndarray, relative_depth: Tensor, own_anchors: Callable[[], Anchors]
+        ) -> AlignedDepth:
             evidence: Evidence
             try:
                 evidence = evidence_of(own_anchors)
             except AlignmentError as failure:
                 evidence = failure
-            return self._aligner.align(relative_depth, evidence, stamp_s)
+            return self._aligner.align(relative_depth, evidence, stamp_s, image=image)
 
         return self._estimate(image, stamp_s, intrinsics=intrinsics, alignment=align)
 

@@ -139,6 +139,7 @@ ALIGNMENT_FAILURES: Mapping[str, str] = {
     "flat_samples": "the samples are all of one depth",
     "inverted": "the samples say that near is far: scale <= 0",
     "few_inliers": "too many samples disagree with the fit",
+    "unrelated": "the model explains the samples no better than chance",
     "unpaired": "no sensor message close enough in time to the image",
     "unreadable": "the sensor's message cannot be read",
     "no_camera": "the camera's calibration is not known, which points need",

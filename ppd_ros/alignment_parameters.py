@@ -88,6 +88,13 @@ SPECS = (
         bounds=(0.0, 1.0),
     ),
     ParameterSpec(
+        "alignment.min_edge_correlation",
+        CONFIG.min_edge_correlation,
+        "A depth image whose edges correlate less with the image's is not trusted: it shows "
+        "something else, or is not registered.",
+        bounds=(-1.0, 1.0),
+    ),
+    ParameterSpec(
         "alignment.max_slop_s",
         0.1,
         "How far apart the stamps of an image and of the sensor's message may be, in seconds.",
@@ -156,6 +163,7 @@ def alignment_settings(values: Mapping[str, Any]) -> AlignmentSettings:
             min_depth_m=given["min_depth_m"],
             max_depth_m=given["max_depth_m"],
             min_inlier_ratio=given["min_inlier_ratio"],
+            min_edge_correlation=given["min_edge_correlation"],
             has_field=given["field"],
             hold_s=given["hold_s"],
             is_tracked=given["track"],

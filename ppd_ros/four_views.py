@@ -79,7 +79,7 @@ def make_views(
     ):
         # A frame alone has no others that would steady it.
         config = AlignmentConfig(has_field=has_field, is_tracked=False)
-        aligned = FrameAligner(config).align(relative, evidence, 0.0)
+        aligned = FrameAligner(config).align(relative, evidence, 0.0, image=frame.image)
         if aligned.metric_depth is None:
             nothing = torch.full_like(relative, torch.nan)
             views.append(judge.view(key, title, nothing, refusal=str(aligned.failure)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from rclpy.node import Node
 from std_msgs.msg import Header
 from torch import Tensor
@@ -118,7 +119,9 @@ class Metres:
         if source is None or frame_aligner is None:
             return None
 
-        def align(relative_depth: Tensor, own_anchors: Callable[[], Anchors]) -> AlignedDepth:
+        def align(
+            image: np.ndarray, relative_depth: Tensor, own_anchors: Callable[[], Anchors]
+        ) -> AlignedDepth:
             frame = Frame(header, view, relative_depth, own_anchors)
             evidence: Evidence
             try:
@@ -126,7 +129,9 @@ class Metres:
             except AlignmentError as error:
                 # Without the traceback, whose frames hold the images.
                 evidence = error.with_traceback(None)
-            aligned = frame_aligner.align(relative_depth, evidence, frame.stamp_ns / 1e9)
+            aligned = frame_aligner.align(
+                relative_depth, evidence, frame.stamp_ns / 1e9, image=image
+            )
             self._note(aligned, ties)
             return aligned
 

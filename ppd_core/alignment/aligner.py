@@ -24,6 +24,7 @@ from ppd_core.alignment.borders import settle_borders
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.alignment.field import correction_field
 from ppd_core.alignment.fit import fit_affine
+from ppd_core.alignment.relation import check_explained, check_related
 from ppd_core.alignment.tie import MAX_KEYFRAME_S, MOVED, Keyframe
 from ppd_core.alignment.tracker import MAX_GAP_S, ScaleTracker
 from ppd_core.types import AlignedDepth, Alignment, AlignmentError
@@ -53,7 +54,14 @@ class FrameAligner:
         self._keyframe: Keyframe | None = None
         self._is_reset_wanted = threading.Event()
 
-    def align(self, relative_depth: Tensor, evidence: Evidence, stamp_s: float) -> AlignedDepth:
+    def align(
+        self,
+        relative_depth: Tensor,
+        evidence: Evidence,
+        stamp_s: float,
+        *,
+        image: np.ndarray | None = None,
+    ) -> AlignedDepth:
         """Tie one frame to metres. Never raises for what a sensor may send.
 
         The fit, the samples and the field are made on the tensors' device; one row of numbers is
@@ -63,6 +71,8 @@ class FrameAligner:
             relative_depth: (H, W) floating point.
             evidence: of this very frame; an `AlignmentError` says why there is none.
             stamp_s: when the frame was taken, seconds on any clock.
+            image: (H, W, 3) uint8 RGB, the frame; without it nobody looks whether a sensor's
+                depth image shows the same.
 
         Returns:
             Metres, the alignment that made them and, where the frame's own samples were not
@@ -74,7 +84,7 @@ class FrameAligner:
             self._keyframe = None
         relative_depth = relative_depth.float()
         try:
-            return self._measured(relative_depth, evidence, stamp_s)
+            return self._measured(relative_depth, evidence, stamp_s, image)
         except AlignmentError as failure:
             # Without what led to it: a traceback keeps the frames' tensors alive.
             failure.__context__ = failure.__cause__ = None
@@ -117,7 +127,7 @@ class FrameAligner:
         self._tracker, self._keyframe = tracker, keyframe
 
     def _measured(
-        self, relative_depth: Tensor, evidence: Evidence, stamp_s: float
+        self, relative_depth: Tensor, evidence: Evidence, stamp_s: float, image: np.ndarray | None
     ) -> AlignedDepth:
         """The frame by its own evidence.
 
@@ -131,6 +141,10 @@ class FrameAligner:
             return AlignedDepth(to_metric_depth(relative_depth, alignment), alignment)
         own = fitted(relative_depth, evidence, self._config)
         if evidence.source in SENSORS:
+            if evidence.sensor_depth is None:
+                check_explained(evidence.pick(relative_depth), evidence)
+            elif image is not None:
+                check_related(image, evidence.sensor_depth, self._config)
             alignment = self._tracker.accept(own, stamp_s) if self._config.is_tracked else own
             self._keep(relative_depth, alignment, stamp_s)
         else:
@@ -226,7 +240,9 @@ def alignment_from_depth(
     sensor_depth = torch.as_tensor(sensor_depth)
     check_sensor_depth(sensor_depth)
 
-    def align(relative_depth: Tensor, own_anchors: Callable[[], Anchors]) -> AlignedDepth:
+    def align(
+        image: np.ndarray, relative_depth: Tensor, own_anchors: Callable[[], Anchors]
+    ) -> AlignedDepth:
         evidence: Evidence
         try:
             check_unit(sensor_depth)  # Before it goes to a GPU, for the answer is wanted here.
@@ -235,12 +251,16 @@ def alignment_from_depth(
             evidence = depth_anchors(on_device, height, width, config)
         except AlignmentError as failure:
             evidence = failure
-        return FrameAligner(config).align(relative_depth, evidence, stamp_s=0.0)
+        return FrameAligner(config).align(relative_depth, evidence, stamp_s=0.0, image=image)
 
     return align
 
 
-def fitted(relative_depth: Tensor, anchors: Anchors, config: AlignmentConfig) -> Alignment:
+def fitted(
+    relative_depth: Tensor,
+    anchors: Anchors,
+    config: AlignmentConfig,
+) -> Alignment:
     """The global fit of one image to its samples.
 
     Args:

@@ -29,6 +29,7 @@ class AlignmentConfig:
         inlier_tolerance: a sample agrees with the fit if depth and sample differ by no more than
             this factor over 1; 0.25 is the field's delta1.
         min_inlier_ratio: a fit that fewer of the samples agree with is not trusted.
+        min_edge_correlation: nor is a depth image whose edges correlate less with the image's.
         has_field: add the smooth local correction that follows the sensor on surfaces.
         has_surfaces: with the field and a sensor, let the packaged network choose each pixel's
             surface among what the two see around it. Best with a small model such as nano; a good
@@ -47,6 +48,7 @@ class AlignmentConfig:
     min_samples: int = 64
     inlier_tolerance: float = 0.25
     min_inlier_ratio: float = 0.4
+    min_edge_correlation: float = 0.07
     has_field: bool = False
     has_surfaces: bool = False
     hold_s: float = 0.5
@@ -68,6 +70,10 @@ class AlignmentConfig:
         if not (math.isfinite(self.inlier_tolerance) and self.inlier_tolerance > 0):
             raise ValueError(
                 f"inlier_tolerance must be finite and > 0, got {self.inlier_tolerance}"
+            )
+        if not -1 <= self.min_edge_correlation <= 1:
+            raise ValueError(
+                f"min_edge_correlation must be in [-1, 1], got {self.min_edge_correlation}"
             )
         if not 0 <= self.min_inlier_ratio <= 1:
             raise ValueError(f"min_inlier_ratio must be in [0, 1], got {self.min_inlier_ratio}")

@@ -173,7 +173,9 @@ class Estimator:
         if aligner is None:
             return None
 
-        def align(relative: Tensor, own_anchors: Callable[[], Anchors]) -> AlignedDepth:
+        def align(
+            image: np.ndarray, relative: Tensor, own_anchors: Callable[[], Anchors]
+        ) -> AlignedDepth:
             if one.frame.is_restart:
                 aligner.reset()  # What was before is after it, by the stamps.
             evidence = one.frame.evidence(
@@ -182,7 +184,7 @@ class Estimator:
                 own_anchors=own_anchors,
                 device=relative.device,
             )
-            return aligner.align(relative, evidence, one.frame.time_ns / 1e9)
+            return aligner.align(relative, evidence, one.frame.time_ns / 1e9, image=image)
 
         return align
 

@@ -214,6 +214,7 @@ def _align(
     frame: RecordedFrame,
     aligner: FrameAligner,
     intrinsics: Intrinsics,
+    image: np.ndarray,
     relative: Tensor,
     own_anchors: Callable[[], Anchors],
 ) -> AlignedDepth:
@@ -221,7 +222,7 @@ def _align(
     evidence = frame.evidence(
         height, width, intrinsics=intrinsics, own_anchors=own_anchors, device=relative.device
     )
-    return aligner.align(relative, evidence, frame.time_ns / 1e9)
+    return aligner.align(relative, evidence, frame.time_ns / 1e9, image=image)
 
 
 def _sensor_depth(frame: RecordedFrame) -> np.ndarray | None:

@@ -184,7 +184,7 @@ def test_a_package_has_no_metres_of_its_own(images):
     backend = AotiBackend(facts, lambda images, x_t: x_t, torch.device("cpu"))
     loaded = DepthPipeline(facts.config, None, backend=backend)
     with pytest.raises(ValueError, match="give the model that it was made of"):
-        loaded(images[0], alignment=lambda relative, own_anchors: own_anchors())
+        loaded(images[0], alignment=lambda image, relative, own_anchors: own_anchors())
 
 
 def test_a_pipeline_without_models_needs_a_package():

@@ -446,7 +446,11 @@ def test_a_batch_is_what_single_calls_are(model):
         generator.integers(0, 256, (*size, 3), np.uint8) for size in ((60, 90), (90, 60), (60, 90))
     ]
     cameras = [Intrinsics.from_fov(90, 60, 70), None, Intrinsics.from_fov(90, 60, 50)]
-    ties = [alignment_from_range(1, 5), None, lambda relative, own: AlignedDepth(relative, None)]
+    ties = [
+        alignment_from_range(1, 5),
+        None,
+        lambda image, relative, own: AlignedDepth(relative, None),
+    ]
     options = {"num_steps": 2, "processing_area": 64 * 96}
     batch = pipeline.batch(images, intrinsics=cameras, alignments=ties, **options)
     for found, image, camera, tie in zip(batch, images, cameras, ties, strict=True):
@@ -584,7 +588,7 @@ def test_unknown_model_lists_the_presets():
 def test_an_aligner_is_asked_once_a_frame_and_its_answer_is_the_result(pipeline, image):
     asked = []
 
-    def aligner(relative, own_anchors):
+    def aligner(image, relative, own_anchors):
         asked.append(relative.shape)
         with pytest.raises(ValueError, match="need prompt kind moge2"):
             own_anchors()
@@ -599,7 +603,9 @@ def test_an_aligner_is_asked_once_a_frame_and_its_answer_is_the_result(pipeline,
 
 def test_a_frame_that_cannot_be_aligned_has_no_metres_and_says_why(pipeline, image):
     failure = AlignmentError("unpaired", "no message")
-    result = pipeline(image, alignment=lambda relative, own: AlignedDepth(None, None, failure))
+    result = pipeline(
+        image, alignment=lambda image, relative, own: AlignedDepth(None, None, failure)
+    )
     assert (result.metric_depth, result.alignment) == (None, None)
     assert result.alignment_failure is failure
     assert torch.isfinite(result.relative_depth).all()

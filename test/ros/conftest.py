@@ -65,7 +65,7 @@ class FakeAligner:
         self.evidence = []
         self.num_resets = 0
 
-    def align(self, relative_depth, evidence, stamp_s):
+    def align(self, relative_depth, evidence, stamp_s, *, image=None):
         from ppd_core.alignment.affine import to_metric_depth
         from ppd_core.types import AlignedDepth, Alignment, AlignmentError
 
@@ -138,7 +138,7 @@ class FakePipeline:
             relative[self.invalid_pixel] = torch.nan
         aligned = AlignedDepth(None, None)
         if alignment is not None:
-            aligned = alignment(relative, self.own_anchors)
+            aligned = alignment(image, relative, self.own_anchors)
         metric = aligned.metric_depth
         return DepthResult(
             relative_depth=relative,

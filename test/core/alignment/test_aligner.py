@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import weakref
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.types import AlignmentError
 
 HEIGHT, WIDTH = 48, 64
+PLAIN = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
 CONFIG = AlignmentConfig(hold_s=0.5)
 
 
@@ -234,8 +236,8 @@ def test_one_image_is_tied_to_a_sensor_with_holes_and_follows_it(as_given):
     wavy = relative_of(scene()) + 0.05 * torch.sin(torch.arange(WIDTH) / 9)
     sensor = scene()
     sensor[10:20, 10:20] = torch.nan
-    aligned = alignment_from_depth(as_given(sensor))(wavy, no_anchors)
-    plain = alignment_from_depth(as_given(sensor), CONFIG)(wavy, no_anchors)
+    aligned = alignment_from_depth(as_given(sensor))(PLAIN, wavy, no_anchors)
+    plain = alignment_from_depth(as_given(sensor), CONFIG)(PLAIN, wavy, no_anchors)
     assert aligned.alignment.has_field
     assert torch.isfinite(aligned.metric_depth).all()
     errors = [(one.metric_depth - scene()).square().mean() for one in (aligned, plain)]
@@ -244,9 +246,9 @@ def test_one_image_is_tied_to_a_sensor_with_holes_and_follows_it(as_given):
 
 def test_one_image_has_no_metres_of_a_sensor_that_cannot_be_trusted():
     relative = relative_of(scene())
-    blind = alignment_from_depth(torch.full_like(relative, torch.nan))(relative, no_anchors)
+    blind = alignment_from_depth(torch.full_like(relative, torch.nan))(PLAIN, relative, no_anchors)
     assert (blind.metric_depth, blind.failure.reason) == (None, "few_samples")
-    millimetres = alignment_from_depth(1000 * scene())(relative, no_anchors)
+    millimetres = alignment_from_depth(1000 * scene())(PLAIN, relative, no_anchors)
     assert (millimetres.metric_depth, millimetres.failure.reason) == (None, "wrong_unit")
 
 

@@ -110,7 +110,7 @@ def test_the_encoder_runs_once_for_the_prompt_and_its_metres(full_moge2, pipelin
     camera = Intrinsics.from_fov(90, 60, 60)
     seen = []
 
-    def aligner(relative, own_anchors):
+    def aligner(image, relative, own_anchors):
         seen.append(own_anchors())
         return AlignedDepth(None, None)
 
