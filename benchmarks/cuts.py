@@ -8,7 +8,8 @@ from itertools import combinations
 import numpy as np
 from clips import Clip
 
-from ppd_core.stream import WarmStartConfig, scene_difference
+from ppd_core.scene_cut import scene_difference
+from ppd_core.stream import WarmStartConfig
 
 FAST, FASTEST = 4, 8
 """Frames that are left out to make a camera so many times as fast."""

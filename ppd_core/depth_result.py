@@ -26,8 +26,8 @@ class DepthResult:
             None without an alignment.
         alignment: what made metres of it, or None.
         alignment_failure: why the frame's own metric samples were not used, or None.
-        confidence: (H, W) float32 in [0, 1], how probable it is that metric depth is that of the
-            surface seen there; None unless surfaces were chosen (`AlignmentConfig.has_surfaces`).
+        confidence: (H, W) float32 in [0, 1], how probable it is that metric depth is within 3 %
+            of the truth, 0 where it is not valid; None without metric depth.
         intrinsics: of the H x W image, or None.
         sky_mask: (H, W) bool, True where the prompt network sees no end of the scene; None
             unless that network is MoGe-2 and was asked for metres.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.anchors import Anchors, geometry_anchors
+from ppd_core.alignment.confidence import local_confidence
 from ppd_core.alignment.surfaces import SurfaceChooser
 from ppd_core.depth_result import DepthResult
 from ppd_core.device import StageClock
@@ -86,5 +87,6 @@ def _aligned(frame: Frame, relative: Tensor, own_anchors: Callable[[], Anchors])
     if alignment is None:
         return AlignedDepth(None, None)
     if isinstance(alignment, Alignment):
-        return AlignedDepth(to_metric_depth(relative, alignment), alignment)
+        metric = to_metric_depth(relative, alignment)
+        return AlignedDepth(metric, alignment, confidence=local_confidence(metric, alignment))
     return alignment(frame.image, relative, own_anchors)

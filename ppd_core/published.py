@@ -19,12 +19,14 @@ class PublishedDepth:
     Attributes:
         values: (H, W) float32; NaN = invalid, -Inf = too near, +Inf = beyond the range.
         is_metric: metres along the optical z axis; else relative depth.
+        confidence: (H, W) float32 in [0, 1]; None of relative depth.
         packed: (H, W, 4) float32, the points that are sent, packed as `pack_xyzrgb` does; None
             where nobody wants them, or they are still to be made.
     """
 
     values: Tensor
     is_metric: bool
+    confidence: Tensor | None = None
     packed: Tensor | None = None
 
     @property
@@ -34,7 +36,13 @@ class PublishedDepth:
 
 
 def published_depth(
-    result: DepthResult, *, are_metres_wanted: bool, on_failure: str, min_m: float, max_m: float
+    result: DepthResult,
+    *,
+    are_metres_wanted: bool,
+    on_failure: str,
+    min_m: float,
+    max_m: float,
+    min_confidence: float,
 ) -> PublishedDepth | None:
     """What is published as the depth of a frame, on the device of the result.
 
@@ -43,6 +51,7 @@ def published_depth(
         are_metres_wanted: False where depth is meant to be relative.
         on_failure: a key of `ON_FAILURE`.
         min_m, max_m: range of metres; relative depth has none.
+        min_confidence: metres with less become NaN.
 
     Returns:
         None where nothing is to be published of the frame's depth.
@@ -50,9 +59,10 @@ def published_depth(
     Source: REP 117 (infinities), REP 118 (NaN).
     """
     if result.metric_depth is not None:
-        return PublishedDepth(
-            limit_range(result.metric_depth, min_m, max_m, result.sky_mask), is_metric=True
-        )
+        values, confidence = result.metric_depth, result.confidence
+        if confidence is not None and min_confidence > 0:
+            values = torch.where(confidence >= min_confidence, values, torch.nan)
+        return PublishedDepth(limit_range(values, min_m, max_m, result.sky_mask), True, confidence)
     if are_metres_wanted and on_failure == "drop":
         return None
     if are_metres_wanted and on_failure == "nan":

@@ -12,14 +12,8 @@ from ppd_core.depth_result import DepthResult
 from ppd_core.frame import Aligner
 from ppd_core.pipeline import DepthPipeline
 from ppd_core.preprocess import check_image
+from ppd_core.scene_cut import CUT_DIFFERENCE, difference, small_picture
 from ppd_core.types import Alignment, Intrinsics
-
-_COLUMNS, _ROWS = 32, 24
-"""Of the small image by which a cut is seen."""
-_SAMPLES = 4
-"""Pixels a side that go into one of it, at least."""
-_FLAT = 2.0
-"""Grey levels of contrast under which an image counts as noise on a wall."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class WarmStartConfig:
 
     max_gap_s: float = 0.5
     max_warm_frames: int = 4
-    cut_difference: float = 0.5
+    cut_difference: float = CUT_DIFFERENCE
 
     def __post_init__(self) -> None:
         for name in ("max_gap_s", "cut_difference"):
@@ -94,7 +88,7 @@ class WarmStart:
             return None
         if before.num_warm >= config.max_warm_frames:
             return None
-        if _difference(before.small, _small(image)) >= config.cut_difference:
+        if difference(before.small, small_picture(image)) >= config.cut_difference:
             return None
         # Asked for only now: right after its frame it would have to be waited for.
         return before.depth if bool(before.is_finite) else None
@@ -104,7 +98,7 @@ class WarmStart:
         depth, before = result.relative_depth_model, self._before
         num_warm = before.num_warm + 1 if result.is_warm and before is not None else 0
         self._before = _Before(
-            _small(image), stamp_s, depth, torch.isfinite(depth).all(), num_warm
+            small_picture(image), stamp_s, depth, torch.isfinite(depth).all(), num_warm
         )
 
     def reset(self) -> None:
@@ -169,50 +163,3 @@ class DepthStream:
     def reset(self) -> None:
         """Begin the next frame from noise; from any thread."""
         self._warm_start.reset()
-
-
-class CutDetector:
-    """Tells where a video goes on with another scene.
-
-    Args:
-        difference: from which on two frames are of different scenes, as `scene_difference` has it.
-    """
-
-    def __init__(self, difference: float = WarmStartConfig.cut_difference) -> None:
-        self._difference = difference
-        self._before: np.ndarray | None = None
-
-    def is_cut(self, image: np.ndarray) -> bool:
-        """Whether the next frame, (H, W, 3) uint8 RGB, shows another scene than the one before."""
-        before, self._before = self._before, _small(image)
-        return before is not None and _difference(before, self._before) >= self._difference
-
-
-def scene_difference(image: np.ndarray, other: np.ndarray) -> float:
-    """How much two pictures differ, whatever their exposure.
-
-    Both are brought down to 32 x 24 grey values of mean 0 and standard deviation 1; of those the
-    mean absolute difference. 0 for an image and itself brighter or darker, about 1.1 for two that
-    have nothing in common.
-
-    Args:
-        image, other: (H, W, 3) uint8 RGB, of any sizes.
-    """
-    return _difference(_small(image), _small(other))
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    """(24, 32) float32, of mean 0 and standard deviation 1."""
-    import cv2  # 0.15 s to import; `import ppd_core` must not pay for it
-
-    height, width = image.shape[:2]
-    # Of a large image a grid of samples: to look at all of it takes milliseconds.
-    stride = max(1, min(height // (_ROWS * _SAMPLES), width // (_COLUMNS * _SAMPLES)))
-    samples = np.ascontiguousarray(image[::stride, ::stride])
-    small = cv2.resize(samples, (_COLUMNS, _ROWS), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return (grey - grey.mean()) / max(float(grey.std()), _FLAT)
-
-
-def _difference(small: np.ndarray, other: np.ndarray) -> float:
-    return float(np.abs(small - other).mean())

@@ -218,8 +218,8 @@ class AlignedDepth:
             are to be chosen from both; else None.
         global_depth: (H, W) float32, metres, NaN where not valid: by the global fit alone; None
             without `sensor_depth`.
-        confidence: (H, W) float32 in [0, 1], how probable it is that the depth is that of the
-            surface seen there; None where surfaces were not chosen.
+        confidence: (H, W) float32 in [0, 1], how probable it is that the depth is within 3 % of
+            the truth; None where surfaces are still to be chosen, or nothing ties the frame.
     """
 
     metric_depth: Tensor | None

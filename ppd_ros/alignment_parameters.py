@@ -63,6 +63,18 @@ SPECS = (
         "Follow the sensor locally on surfaces, beyond one scale and shift for the whole image.",
     ),
     ParameterSpec(
+        "alignment.surfaces",
+        CONFIG.has_surfaces,
+        "Settle each pixel on one of the surfaces that sensor and model see around it, by a small "
+        "network: clean borders, holes filled from the right side. Needs alignment.field.",
+    ),
+    ParameterSpec(
+        "alignment.min_confidence",
+        0.0,
+        "Metres with less confidence are NaN in all outputs.",
+        bounds=(0.0, 1.0),
+    ),
+    ParameterSpec(
         "alignment.depth_unit_m",
         CONFIG.depth_unit_m,
         "Metres that one unit of a depth image is, such as 0.0001 for 0.1 mm; 0: as its encoding "
@@ -130,6 +142,7 @@ class AlignmentSettings:
         constant: what source "constant" gives.
         config: when samples are trusted.
         on_failure: a key of `ON_FAILURE`.
+        min_confidence: metres with less are published as NaN.
         max_slop_s, max_wait_s: of pairing an image with the sensor's message.
         tf_timeout_s: of looking up a transform.
         fixed_frame: frame that stands still, or "" for none.
@@ -139,6 +152,7 @@ class AlignmentSettings:
     constant: Alignment
     config: AlignmentConfig
     on_failure: str
+    min_confidence: float
     max_slop_s: float
     max_wait_s: float
     tf_timeout_s: float
@@ -165,10 +179,12 @@ def alignment_settings(values: Mapping[str, Any]) -> AlignmentSettings:
             min_inlier_ratio=given["min_inlier_ratio"],
             min_edge_correlation=given["min_edge_correlation"],
             has_field=given["field"],
+            has_surfaces=given["surfaces"],
             hold_s=given["hold_s"],
             is_tracked=given["track"],
         ),
         on_failure=given["on_failure"],
+        min_confidence=given["min_confidence"],
         max_slop_s=given["max_slop_s"],
         max_wait_s=given["max_wait_s"],
         tf_timeout_s=given["tf_timeout_s"],

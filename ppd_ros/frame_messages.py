@@ -54,7 +54,9 @@ def messages_of(request: Request, result: DepthResult | None) -> Mapping[str, An
     depth = None if result is None else depth_of(request, result)
     for name in OUTPUTS:
         if name in request.wanted:
-            messages[name] = _message(name, request, depth)
+            message = _message(name, request, depth)
+            if message is not None:
+                messages[name] = message
     return messages
 
 
@@ -67,25 +69,31 @@ def depth_of(request: Request, result: DepthResult) -> PublishedDepth:
         on_failure=settings.on_failure,
         min_m=output.min_m,
         max_m=output.max_m,
+        min_confidence=settings.min_confidence,
     )
     assert depth is not None  # `is_dropped` was asked before
     if request.view is not None and request.view.rectification is not None:
         is_seen = to_device(request.view.rectification.is_seen, depth.values.device)
         seen = torch.where(is_seen, depth.values, torch.nan)
-        depth = PublishedDepth(seen, depth.is_metric)
+        confidence = depth.confidence
+        if confidence is not None:
+            confidence = torch.where(is_seen, confidence, 0.0)
+        depth = PublishedDepth(seen, depth.is_metric, confidence)
     return depth if depth.values.device.type == "cpu" else fetched(request, depth)
 
 
 def fetched(request: Request, depth: PublishedDepth) -> PublishedDepth:
     """Depth and, where they are wanted, points, made on their device and brought to the CPU with
     one wait for all."""
-    tensors = [depth.values]
+    sent = {"values": depth.values}
+    if "confidence" in request.wanted and depth.confidence is not None:
+        sent["confidence"] = depth.confidence
     if "points" in request.wanted:
-        sent = slice(None, None, request.settings.output.decimation)
+        kept = slice(None, None, request.settings.output.decimation)
         inputs = _cloud_inputs(request, depth)
-        tensors.append(pack_xyzrgb(*(image[sent, sent] for image in inputs)))
-    values, *packed = to_host(tensors)
-    return PublishedDepth(values, depth.is_metric, *packed)
+        sent["packed"] = pack_xyzrgb(*(image[kept, kept] for image in inputs))
+    came = dict(zip(sent, to_host(list(sent.values())), strict=True))
+    return PublishedDepth(is_metric=depth.is_metric, **came)
 
 
 def _message(name: str, request: Request, depth: PublishedDepth | None) -> Any:
@@ -103,6 +111,11 @@ def _message(name: str, request: Request, depth: PublishedDepth | None) -> Any:
     assert depth is not None  # the others need inference
     if name == "points":
         return _cloud(request, depth)
+    if name == "confidence":  # of which relative depth has none
+        known = depth.confidence
+        return (
+            None if known is None else conversions.depth_to_image(known, header, is_metric=False)
+        )
     values = depth.values
     if name == "depth":
         return conversions.depth_to_image(values, header, is_metric=depth.is_metric)

@@ -28,6 +28,13 @@ SPECS = (
         is_fixed_by_configure=True,
     ),
     ParameterSpec(
+        "publish.confidence",
+        True,
+        "Offer ~/depth/confidence (32FC1, 0 to 1), how probable it is that a pixel's metres are "
+        "within 3 % of the truth.",
+        is_fixed_by_configure=True,
+    ),
+    ParameterSpec(
         "publish.rgb",
         True,
         "Offer ~/rgb/image, the very image that the depth was made of.",

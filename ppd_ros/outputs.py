@@ -41,6 +41,7 @@ OUTPUTS = {
         "aligned_depth_to_color/image_raw/compressedDepth",
         "compressed_depth",
     ),
+    "confidence": Output(Image, "depth/confidence", option="confidence"),
     "preview": Output(Image, "depth/image_color", option="image_color"),
     "rgb": Output(Image, "rgb/image", option="rgb"),
     "points": Output(PointCloud2, "points", "depth/color/points"),

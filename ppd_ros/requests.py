@@ -18,7 +18,9 @@ from ppd_ros.parameters import Effort, FrameSettings
 from ppd_ros.stamps import stamp_ns
 from ppd_ros.views import View
 
-NEEDS_INFERENCE = {"depth", "depth_mm", "compressed_depth", "preview", "points", "alignment"}
+NEEDS_INFERENCE = {
+    *("depth", "depth_mm", "compressed_depth", "confidence", "preview", "points", "alignment"),
+}
 """Outputs that want the model's depth."""
 NEEDS_CAMERA = {"camera_info", "points"}
 """Outputs that want the camera's calibration."""

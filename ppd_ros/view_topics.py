@@ -40,6 +40,7 @@ TOPICS: dict[str, tuple[type, Role]] = {
     "depth_in": (Image, Role.SENSOR),
     "ppd/depth/image": (Image, Role.DEPTH),
     "ppd/depth/camera_info": (CameraInfo, Role.INFO),
+    "ppd/depth/confidence": (Image, Role.CONFIDENCE),
     "ppd/points": (PointCloud2, Role.POINTS),
     health.TOPIC: (DiagnosticArray, Role.DIAGNOSTICS),
 }

@@ -21,12 +21,15 @@ from ppd_core.alignment.anchors import (
     sensor_at_image,
 )
 from ppd_core.alignment.borders import settle_borders
+from ppd_core.alignment.confidence import local_confidence
 from ppd_core.alignment.config import AlignmentConfig
 from ppd_core.alignment.field import correction_field
 from ppd_core.alignment.fit import fit_affine
 from ppd_core.alignment.relation import check_explained, check_related
+from ppd_core.alignment.snapshot import tensor_from_json, tensor_to_json
 from ppd_core.alignment.tie import MAX_KEYFRAME_S, MOVED, Keyframe
 from ppd_core.alignment.tracker import MAX_GAP_S, ScaleTracker
+from ppd_core.scene_cut import PICTURE, CutDetector
 from ppd_core.types import AlignedDepth, Alignment, AlignmentError
 
 Evidence = Anchors | Alignment | AlignmentError
@@ -52,6 +55,7 @@ class FrameAligner:
         self._config = config
         self._tracker = ScaleTracker(config.hold_s)
         self._keyframe: Keyframe | None = None
+        self._cuts = CutDetector()
         self._is_reset_wanted = threading.Event()
 
     def align(
@@ -72,13 +76,14 @@ class FrameAligner:
             evidence: of this very frame; an `AlignmentError` says why there is none.
             stamp_s: when the frame was taken, seconds on any clock.
             image: (H, W, 3) uint8 RGB, the frame; without it nobody looks whether a sensor's
-                depth image shows the same.
+                depth image shows the same, or whether the video goes on with another scene.
 
         Returns:
             Metres, the alignment that made them and, where the frame's own samples were not
             used, why. Without any trusted metres both are None.
         """
-        if self._is_reset_wanted.is_set():
+        is_cut = image is not None and self._cuts.is_cut(image)
+        if is_cut or self._is_reset_wanted.is_set():
             self._is_reset_wanted.clear()
             self._tracker.reset()
             self._keyframe = None
@@ -103,7 +108,12 @@ class FrameAligner:
         if self._is_reset_wanted.is_set():
             return FrameAligner(self._config).state()
         keyframe = None if self._keyframe is None else self._keyframe.state()
-        return {"tracker": self._tracker.state(), "keyframe": keyframe}
+        picture = self._cuts.before
+        return {
+            "tracker": self._tracker.state(),
+            "keyframe": keyframe,
+            "picture": None if picture is None else tensor_to_json(torch.from_numpy(picture)),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Remember what another aligner did, in place of what is remembered here.
@@ -119,12 +129,14 @@ class FrameAligner:
             tracker.restore(state["tracker"])
             kept = state["keyframe"]
             keyframe = None if kept is None else Keyframe.from_state(kept)
+            kept = state["picture"]
+            picture = None if kept is None else tensor_from_json(kept).reshape(PICTURE).numpy()
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"an aligner's state must be what its `state` gave: {error}"
             ) from error
         self._is_reset_wanted.clear()
-        self._tracker, self._keyframe = tracker, keyframe
+        self._tracker, self._keyframe, self._cuts.before = tracker, keyframe, picture
 
     def _measured(
         self, relative_depth: Tensor, evidence: Evidence, stamp_s: float, image: np.ndarray | None
@@ -138,13 +150,13 @@ class FrameAligner:
             raise evidence
         if isinstance(evidence, Alignment):
             alignment = self._tied(relative_depth, evidence, stamp_s)
-            return AlignedDepth(to_metric_depth(relative_depth, alignment), alignment)
+            return _aligned(to_metric_depth(relative_depth, alignment), alignment)
         own = fitted(relative_depth, evidence, self._config)
         if evidence.source in SENSORS:
             if evidence.sensor_depth is None:
                 check_explained(evidence.pick(relative_depth), evidence)
             elif image is not None:
-                check_related(image, evidence.sensor_depth, self._config)
+                check_related(image, relative_depth, evidence, self._config)
             alignment = self._tracker.accept(own, stamp_s) if self._config.is_tracked else own
             self._keep(relative_depth, alignment, stamp_s)
         else:
@@ -153,11 +165,11 @@ class FrameAligner:
             evidence = _moved(evidence, relative_depth, own, alignment)
         global_depth = to_metric_depth(relative_depth, alignment)
         if not self._config.has_field:
-            return AlignedDepth(global_depth, alignment)
+            return _aligned(global_depth, alignment, evidence)
         metric_depth = locally_aligned(relative_depth, evidence, alignment)
         alignment = replace(alignment, has_field=True)
         if evidence.source not in SENSORS or not self._config.has_surfaces:
-            return AlignedDepth(metric_depth, alignment)
+            return _aligned(metric_depth, alignment, evidence)
         return AlignedDepth(
             metric_depth,
             alignment,
@@ -195,7 +207,7 @@ class FrameAligner:
             return AlignedDepth(None, None, failure)
         held = replace(carried, source=keyframe.alignment.source, state="held")
         self._keep_if_moved(keyframe, relative_depth, held, stamp_s)
-        return AlignedDepth(to_metric_depth(relative_depth, held), held, failure)
+        return _aligned(to_metric_depth(relative_depth, held), held, failure=failure)
 
     def _carried(
         self, keyframe: Keyframe, relative_depth: Tensor, stamp_s: float, max_gap_s: float
@@ -215,6 +227,16 @@ class FrameAligner:
         is_old = stamp_s - keyframe.stamp_s >= MAX_KEYFRAME_S
         if is_old or alignment.inlier_ratio < MOVED:
             self._keyframe = Keyframe.of(relative_depth, alignment, stamp_s)
+
+
+def _aligned(
+    metric_depth: Tensor,
+    alignment: Alignment,
+    anchors: Anchors | None = None,
+    failure: AlignmentError | None = None,
+) -> AlignedDepth:
+    confidence = local_confidence(metric_depth, alignment, anchors)
+    return AlignedDepth(metric_depth, alignment, failure, confidence=confidence)
 
 
 def alignment_from_depth(

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -38,6 +37,8 @@ COLORFUL = 0.5
 """The same of the logarithms of colour, all three together."""
 MIN_CELLS = 8
 """That must be at an edge of either, or there is nothing to compare."""
+EXPLAINED = 0.5
+"""What relative depth must correlate with samples where there are no edges to compare."""
 CHANCE = 3.09
 """Deviations that chance exceeds once in 1,000."""
 WALL = 0.02
@@ -48,19 +49,27 @@ _DARK = 32.0
 _TINY = 1e-6
 
 
-def check_related(image: np.ndarray, sensor_depth: Tensor, config: AlignmentConfig) -> None:
-    """Refuse a depth image that shows something else than the image; reads two numbers.
+def check_related(
+    image: np.ndarray, relative_depth: Tensor, anchors: Anchors, config: AlignmentConfig
+) -> None:
+    """Refuse a depth image that shows something else than the image; reads a few numbers.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        sensor_depth: (h, w) float32, metres, NaN = hole; of the same proportions.
+        relative_depth: (H, W) float32, of it.
+        anchors: with the `sensor_depth` that they were taken from.
         config: its `min_edge_correlation`.
 
     Raises:
-        AlignmentError: "not_registered". Never where either has no edges.
+        AlignmentError: "not_registered"; where either has no edges "unrelated", if relative depth
+            does not explain the samples either.
     """
-    correlation, count = torch.stack(edge_correlation(image, sensor_depth)).tolist()
-    if count >= MIN_CELLS and not correlation >= config.min_edge_correlation:
+    assert anchors.sensor_depth is not None
+    correlation, count = torch.stack(edge_correlation(image, anchors.sensor_depth)).tolist()
+    if count < MIN_CELLS:
+        if config.min_edge_correlation > -1:
+            check_explained(anchors.pick(relative_depth), anchors, EXPLAINED)
+    elif not correlation >= config.min_edge_correlation:
         raise AlignmentError(
             "not_registered",
             "want edges of depth where the image has edges, a correlation >= "
@@ -68,7 +77,7 @@ def check_related(image: np.ndarray, sensor_depth: Tensor, config: AlignmentConf
         )
 
 
-def check_explained(relative_depth: Tensor, anchors: Anchors) -> None:
+def check_explained(relative_depth: Tensor, anchors: Anchors, least: float = 0.0) -> None:
     """Refuse samples that relative depth explains no better than chance; reads three numbers.
 
     It is all that can be asked of a LiDAR's points: they have no edges.
@@ -76,6 +85,7 @@ def check_explained(relative_depth: Tensor, anchors: Anchors) -> None:
     Args:
         relative_depth: (N,) float, at the samples' pixels.
         anchors: the N samples.
+        least: correlation that is wanted, be it more than chance gives.
 
     Raises:
         AlignmentError: "unrelated". Never for those of a wall.
@@ -91,11 +101,11 @@ def check_explained(relative_depth: Tensor, anchors: Anchors) -> None:
     correlation = covariance / (d_var * y_var).sqrt().clamp(min=_TINY)
     count = total.square() / weight.square().sum().clamp(min=_TINY)
     found, spread, samples = torch.stack([correlation, y_var.sqrt(), count]).tolist()
-    wanted = math.tanh(CHANCE / math.sqrt(samples - 3)) if samples > 3 else 1.0
+    wanted = max(least, math.tanh(CHANCE / math.sqrt(samples - 3)) if samples > 3 else 1.0)
     if spread > WALL and not found >= wanted:
         raise AlignmentError(
             "unrelated",
-            f"want a correlation that chance does not give {samples:.0f} samples, >= "
+            f"want a correlation with {samples:.0f} samples that is not by chance, >= "
             f"{wanted:.2f}, got {found:.2f}",
         )
 
@@ -111,6 +121,8 @@ def edge_correlation(image: np.ndarray, sensor_depth: Tensor) -> tuple[Tensor, T
         () correlation of the edges' strengths, -1..1; () cells that are at an edge of depth, or
         of colour where those are fewer. Both float32, on the sensor's device.
     """
+    import cv2  # 0.15 s to import; `import ppd_core` must not pay for it
+
     longer = max(image.shape[:2])
     cells = min(CELLS, longer, max(sensor_depth.shape))
     high, wide = (max(2, round(side / longer * cells)) for side in image.shape[:2])

@@ -8,6 +8,7 @@ OUTPUTS: Mapping[str, str] = {
     "depth": "depth/image",
     "depth_mm": "depth/image_raw",
     "camera_info": "depth/camera_info",
+    "confidence": "depth/confidence",
     "preview": "depth/image_color",
     "points": "points",
     "rgb": "rgb/image",

@@ -52,7 +52,7 @@ class FrameOutput:
         """About what it takes until it is written."""
         parts: list[np.ndarray | Tensor | None] = [self.rgb]
         if self.depth is not None:
-            parts += [self.depth.values, self.depth.packed]
+            parts += [self.depth.values, self.depth.confidence, self.depth.packed]
         return sum(part.nbytes for part in parts if part is not None)
 
 
@@ -70,6 +70,7 @@ def frame_output(one: Decoded, result: DepthResult, settings: RunSettings) -> Fr
         on_failure=settings.on_failure,
         min_m=settings.min_m,
         max_m=settings.max_m,
+        min_confidence=settings.min_confidence,
     )
     return FrameOutput(
         log_ns=one.frame.log_ns,
@@ -94,14 +95,16 @@ def messages_of(output: FrameOutput, settings: RunSettings) -> Iterator[tuple[st
 
 def _on_host(depth: PublishedDepth, result: DepthResult, settings: RunSettings) -> PublishedDepth:
     """With one wait for depth and points."""
-    tensors = [depth.values]
+    sent = {"values": depth.values}
+    if "confidence" in settings.outputs and depth.confidence is not None:
+        sent["confidence"] = depth.confidence
     if "points" in settings.outputs and result.intrinsics is not None:
         assert result.colors is not None
-        sent = slice(None, None, settings.decimation)
-        rays = ray_table(result.intrinsics, depth.values.device)
-        tensors.append(pack_xyzrgb(*(part[sent, sent] for part in (depth.z, rays, result.colors))))
-    values, *packed = to_host(tensors)
-    return PublishedDepth(values, depth.is_metric, *packed)
+        kept = slice(None, None, settings.decimation)
+        parts = (depth.z, ray_table(result.intrinsics, depth.values.device), result.colors)
+        sent["packed"] = pack_xyzrgb(*(part[kept, kept] for part in parts))
+    came = dict(zip(sent, to_host(list(sent.values())), strict=True))
+    return PublishedDepth(is_metric=depth.is_metric, **came)
 
 
 def _message(name: str, output: FrameOutput, settings: RunSettings, header: Any) -> Any:
@@ -123,6 +126,9 @@ def _message(name: str, output: FrameOutput, settings: RunSettings, header: Any)
         return _info(output, header)
     if name == "depth":
         return making.depth_message(depth.values, header, is_metric=depth.is_metric)
+    if name == "confidence":
+        known = depth.confidence
+        return None if known is None else making.depth_message(known, header, is_metric=False)
     if name == "preview":
         seen = depth.values.log1p() if depth.is_metric else depth.values
         return making.rgb_message(depth_preview(seen), header)

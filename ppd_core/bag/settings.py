@@ -21,6 +21,7 @@ class RunSettings:
         outputs: keys of `OUTPUTS`.
         namespace: of the written topics.
         on_failure: a key of `ON_FAILURE`.
+        min_confidence: metres with less are written as NaN.
         min_m, max_m: range of metres; see `published_depth`.
         decimation: every so manyth row and column becomes points.
         num_steps, processing_area: of the model.
@@ -37,6 +38,7 @@ class RunSettings:
     outputs: tuple[str, ...] = DEFAULT_OUTPUTS
     namespace: str = "/ppd"
     on_failure: str = "drop"
+    min_confidence: float = 0.0
     min_m: float = 0.0
     max_m: float = 1000.0
     decimation: int = 1
@@ -51,6 +53,8 @@ class RunSettings:
             )
         if not self.namespace.startswith("/"):
             raise ValueError(f"namespace must begin with /, got {self.namespace!r}")
+        if not 0 <= self.min_confidence <= 1:
+            raise ValueError(f"min_confidence must be in [0, 1], got {self.min_confidence}")
         if self.on_failure not in ON_FAILURE:
             known = ", ".join(ON_FAILURE)
             raise ValueError(f"on_failure must be one of {known}, got {self.on_failure!r}")

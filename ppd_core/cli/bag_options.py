@@ -38,6 +38,7 @@ what is written, below --namespace:
   depth        /ppd/depth/image        32FC1 metres; NaN = invalid, +Inf = beyond the range
   depth_mm     /ppd/depth/image_raw    16UC1 millimetres; 0 = invalid
   camera_info  /ppd/depth/camera_info
+  confidence   /ppd/depth/confidence   32FC1, 0 to 1: that the metres are within 3 % of the truth
   preview      /ppd/depth/image_color  colours for the eye
   points       /ppd/points             organized cloud, x y z rgb
   rgb          /ppd/rgb/image          the image as the model saw it
@@ -97,6 +98,18 @@ def _add_metres_options(group: argparse._ArgumentGroup) -> None:
     add_range_options(group)
     group.add_argument(
         "--field", action="store_true", help="follow the sensor locally on surfaces, too"
+    )
+    group.add_argument(
+        "--surfaces",
+        action="store_true",
+        help="with --field: settle each pixel on one of the surfaces around it",
+    )
+    group.add_argument(
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="metres with less become NaN (default: %(default)s)",
     )
     group.add_argument(
         "--no-track", action="store_true", help="fit each frame alone; else the scale is steadied"
@@ -221,6 +234,7 @@ def settings_of(
             constant=constant,
             config=AlignmentConfig(
                 has_field=args.field,
+                has_surfaces=args.surfaces,
                 is_tracked=not args.no_track,
                 depth_unit_m=args.depth_unit,
             ),
@@ -233,6 +247,7 @@ def settings_of(
         outputs=outputs,
         namespace=args.namespace,
         on_failure=args.on_failure,
+        min_confidence=args.min_confidence,
         min_m=args.min_m,
         max_m=args.max_m,
         decimation=args.decimation,

@@ -13,8 +13,8 @@ from ppd_core.cli.batch import Batch, Report, write_picture
 from ppd_core.cli.inputs import Input
 from ppd_core.cli.results import FILMS, Picture
 from ppd_core.color_range import ColorRange
+from ppd_core.scene_cut import CutDetector
 from ppd_core.steady import SteadyDepth, without_metres
-from ppd_core.stream import CutDetector
 from ppd_core.video import Video, VideoFrame
 from ppd_core.video_audio import AudioCopy
 from ppd_core.video_writer import Mp4Writer, Timing

@@ -41,6 +41,7 @@ class Role(Enum):
     INFO = "camera_info"
     DEPTH = "depth"
     SENSOR = "depth_in"
+    CONFIDENCE = "depth/confidence"
     POINTS = "points"
     ALIGNMENT = "alignment"
     DIAGNOSTICS = "diagnostics"
@@ -119,6 +120,8 @@ class Assembler:
             camera = self._camera(depth)
             is_metric = self._is_metric
             return {"depth": depth, "intrinsics": camera, "colors": colors, "is_metric": is_metric}
+        if role is Role.CONFIDENCE:
+            return {"confidence": message_to_depth(message, keeps_floats=True)}
         if role is Role.SENSOR:
             metres = in_unit(message_to_depth(message), message, self._depth_unit_m)
             return {"sensor_depth": metres}

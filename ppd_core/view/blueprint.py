@@ -17,6 +17,7 @@ CLOUD = f"{CAMERA}/cloud"
 IMAGE = f"{PINHOLE}/image"
 DEPTH = f"{PINHOLE}/depth"
 SENSOR = f"{PINHOLE}/sensor"
+CONFIDENCE = f"{PINHOLE}/confidence"
 HOLES = "holes"
 """Below a depth image: where it has no value."""
 ALIGNMENT = "alignment"
@@ -40,7 +41,7 @@ class Parts:
     """What there is to show; it grows as frames come.
 
     Args:
-        has_image, has_depth, has_sensor, has_cloud: of the camera.
+        has_image, has_depth, has_sensor, has_confidence, has_cloud: of the camera.
         place: rows of the (4, 4) that takes points of the camera to the world, when the first was
             known; empty before.
         has_fit: metres are measured, well or badly.
@@ -53,6 +54,7 @@ class Parts:
     has_image: bool = False
     has_depth: bool = False
     has_sensor: bool = False
+    has_confidence: bool = False
     has_cloud: bool = False
     place: tuple[tuple[float, ...], ...] = ()
     has_fit: bool = False
@@ -94,13 +96,15 @@ def _above(parts: Parts) -> rrb.Container:
         images.append(rrb.Spatial2DView(origin=DEPTH, name=f"Depth ({unit})"))
     if parts.has_sensor:
         images.append(rrb.Spatial2DView(origin=SENSOR, name="Sensor depth (metres)"))
+    if parts.has_confidence:
+        images.append(rrb.Spatial2DView(origin=CONFIDENCE, name="Confidence (white: sure)"))
     clouds = [_cloud_view(parts)] if parts.has_cloud else []
     if parts.place:
         clouds.append(_world_view(parts))
     columns: list[rrb.Container] = [rrb.Vertical(*images)] if images else []
     if clouds:
         columns.append(rrb.Tabs(*clouds))
-    share = {2: 1.9, 3: 2.4}.get(len(images), 1.2)
+    share = {2: 1.9, 3: 2.4, 4: 2.8}.get(len(images), 1.2)
     return rrb.Horizontal(*columns, column_shares=[1, share][: len(columns)])
 
 

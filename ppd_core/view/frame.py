@@ -51,6 +51,7 @@ class ViewFrame:
             -Inf = too near.
         is_metric: whether `depth` and `points` are metres; else depth is relative.
         sensor_depth: (h, w) float32, metres, of the depth sensor; NaN = hole.
+        confidence: (h, w) float32 in [0, 1], of `depth`.
         intrinsics: of the depth image, or of the image where there is no depth.
         points: (..., 3) float32, x right, y down, z forward; not finite = invalid.
         colors: (..., 3) uint8 RGB, one for each of `points`; where these are made of depth, an
@@ -76,6 +77,7 @@ class ViewFrame:
     alignment: ShownAlignment | None = None
     latencies_ms: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    confidence: np.ndarray | None = None
 
 
 def shown_alignment(result: DepthResult) -> ShownAlignment:
@@ -126,4 +128,5 @@ def frame_of_result(
         alignment=shown_alignment(result),
         latencies_ms={stage: 1e3 * seconds for stage, seconds in result.timings_s.items()},
         notes=notes,
+        confidence=None if result.confidence is None else result.confidence.numpy(force=True),
     )

@@ -69,6 +69,7 @@ def recorded_roles(topics: Mapping[str, BagTopic], chosen: ChosenTopics | None) 
         return {}
     roles = {**_camera_roles(topics, chosen), **roles}
     roles |= dict.fromkeys(_named(topics, "depth/camera_info", CAMERA_INFO)[:1], Role.INFO)
+    roles |= dict.fromkeys(_named(topics, "depth/confidence", IMAGE)[:1], Role.CONFIDENCE)
     for name, topic in topics.items():
         if topic.msgtype == ALIGNMENT_TYPE:
             roles[name] = Role.ALIGNMENT

@@ -123,6 +123,7 @@ class Scene:
             has_image=parts.has_image or frame.image is not None,
             has_depth=parts.has_depth or frame.depth is not None,
             has_sensor=parts.has_sensor or frame.sensor_depth is not None,
+            has_confidence=parts.has_confidence or frame.confidence is not None,
             has_cloud=parts.has_cloud or has_cloud,
             place=parts.place or _rows(frame.world_from_camera),
             has_fit=parts.has_fit or alignment.state in ("fitted", "tied", "held", "lost"),
@@ -157,6 +158,10 @@ class Scene:
             self._log_depth(at.DEPTH, frame.depth)
         if frame.sensor_depth is not None:
             self._log_depth(at.SENSOR, frame.sensor_depth)
+        if frame.confidence is not None:
+            grey = np.round(255 * frame.confidence).astype(np.uint8)
+            self.logged_bytes += grey.nbytes
+            self._recording.log(at.CONFIDENCE, self._rr.Image(grey, color_model="L"))
 
     def _log_depth(self, path: str, depth: np.ndarray) -> None:
         rr = self._rr

@@ -18,6 +18,7 @@ TIED = replace(UNTIED, metric_depth=METRES)
 
 def published(result: DepthResult, **changes: object) -> PublishedDepth | None:
     settings = {"are_metres_wanted": True, "on_failure": "drop", "min_m": 0.5, "max_m": 10.0}
+    settings["min_confidence"] = 0.0
     return published_depth(result, **(settings | changes))  # type: ignore[arg-type]
 
 
@@ -48,3 +49,12 @@ def test_relative_depth_has_no_range_and_points_in_front_of_the_camera(how: dict
     assert depth is not None and not depth.is_metric
     torch.testing.assert_close(depth.values, RELATIVE, equal_nan=True)
     torch.testing.assert_close(depth.z, RELATIVE + 0.5, equal_nan=True)
+
+
+def test_metres_with_less_confidence_than_wanted_are_none() -> None:
+    tied = replace(TIED, confidence=torch.tensor([[0.9, 0.4, 0.6]]))
+    depth = published(tied, min_confidence=0.5, min_m=0.0, max_m=100.0)
+    assert depth is not None and depth.confidence is tied.confidence
+    torch.testing.assert_close(
+        depth.values, torch.tensor([[0.2, torch.nan, 30.0]]), equal_nan=True
+    )

@@ -12,7 +12,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from ppd_core import DepthPipeline, DepthStream, WarmStartConfig
 from ppd_core.config import PipelineConfig, PreprocessConfig, SpDitConfig
 from ppd_core.depth_result import DepthResult
-from ppd_core.stream import CutDetector, WarmStart, scene_difference
+from ppd_core.scene_cut import CutDetector, scene_difference
+from ppd_core.stream import WarmStart
 
 SIZE = (48, 64)
 

@@ -45,7 +45,10 @@ def untied(failure=None):
 
 
 def tied(metres=METRES):
-    return dataclasses.replace(untied(), metric_depth=metres, alignment=TIED)
+    confidence = torch.where(torch.isfinite(metres), 0.75, 0.0)
+    return dataclasses.replace(
+        untied(), metric_depth=metres, alignment=TIED, confidence=confidence
+    )
 
 
 def request_of(wanted=frozenset(ALL), *, image=None, rectification=None, **values):
@@ -205,6 +208,20 @@ def test_all_that_is_wanted_is_made_and_nothing_else():
     assert all(message.header == HEADER for message in sent.values())
     for name in OUTPUTS:
         assert list(messages(tied(), {name}, source="depth")) == [name]
+
+
+def test_confidence_is_a_float_image_and_relative_depth_has_none():
+    sent = messages(tied(), {"confidence"}, source="depth")["confidence"]
+    assert (sent.encoding, sent.header) == ("32FC1", HEADER)
+    assert set(np.unique(image_to_depth(sent))) <= {0.0, 0.75}
+    assert not messages(untied(), {"confidence"}, source="none")
+
+
+def test_less_confidence_than_wanted_makes_a_hole_of_depth_and_points():
+    wanted = {"depth", "points"}
+    for least, is_there in ((0.7, True), (0.8, False)):
+        sent = messages(tied(), wanted, source="depth", alignment__min_confidence=least)
+        assert np.isfinite(image_to_depth(sent["depth"])).any() == is_there
 
 
 @pytest.mark.parametrize("is_organized", [True, False])

@@ -34,6 +34,7 @@ def topics_of(node):
         ("image_raw", RAW),
         ("compressed_depth", f"{RAW}/compressedDepth"),
         ("image_color", PICTURE),
+        ("confidence", "/ppd/depth/confidence"),
         ("rgb", RGB),
     ],
 )
@@ -41,7 +42,7 @@ def test_optional_outputs_can_be_left_out(world, option, topic):
     node = world.depth_node(**{f"publish__{option}": False})
     world.wait_active(node)
     assert topic not in topics_of(node)
-    assert len(topics_of(node) - {ALIGNMENT}) == 6
+    assert len(topics_of(node) - {ALIGNMENT}) == 7
 
 
 def test_a_stack_made_for_realsense_finds_its_topics(world):

@@ -50,6 +50,10 @@ def relative_of(depth: torch.Tensor) -> torch.Tensor:
     return (depth.log1p() - 0.5) / 1.5
 
 
+def anchors_of(depth: torch.Tensor) -> Anchors:
+    return depth_anchors(depth, *depth.shape, CONFIG)
+
+
 def noise(low_m: float, high_m: float) -> torch.Tensor:
     values = torch.rand((HEIGHT, WIDTH), generator=torch.Generator().manual_seed(1))
     return low_m + (high_m - low_m) * values
@@ -115,7 +119,10 @@ def test_sensor_and_image_may_be_of_different_sizes(size):
 def test_an_image_without_an_edge_is_left_to_the_fit():
     _, depth = boxes(4)
     dark = np.random.default_rng(0).integers(0, 3, (4 * HEIGHT, 4 * WIDTH, 3), np.uint8)
-    check_related(dark, depth, CONFIG)
+    check_related(dark, relative_of(depth), anchors_of(depth), CONFIG)
+    with pytest.raises(AlignmentError) as error:
+        check_related(dark, relative_of(depth), anchors_of(depth.flip(0)), CONFIG)
+    assert error.value.reason == "unrelated"
 
 
 @pytest.mark.parametrize("what", ["wall", "floor", "holes"])
@@ -128,7 +135,7 @@ def test_a_sensor_without_an_edge_is_left_to_the_fit(what):
         "holes": torch.full((HEIGHT, WIDTH), torch.nan),
     }[what]
     noise = 1 + 0.002 * torch.randn(depth.shape, generator=torch.Generator().manual_seed(0))
-    check_related(image, depth * noise, CONFIG)
+    check_related(image, relative_of(depth), anchors_of(depth * noise), CONFIG)
 
 
 def points_of(depth: torch.Tensor, count: int) -> tuple[torch.Tensor, Anchors]:
@@ -150,10 +157,10 @@ def test_points_must_be_explained_better_than_by_chance():
     pixels, anchors = points_of(depth, 500)
     relative = relative_of(depth).flatten()[pixels]
     check_explained(relative, anchors)
-    with pytest.raises(AlignmentError, match="chance") as error:
+    with pytest.raises(AlignmentError, match="by chance") as error:
         check_explained(relative.roll(1), anchors)
     assert error.value.reason == "unrelated"
-    with pytest.raises(AlignmentError, match="chance"):
+    with pytest.raises(AlignmentError, match="by chance"):
         check_explained(-relative, anchors)
 
 
@@ -169,7 +176,23 @@ def test_a_real_stereo_camera_is_told_from_its_mirror_image():
 
     scene = load_motorcycle()
     sensor = torch.from_numpy(scene.sensor_depth)
-    check_related(scene.image, sensor, CONFIG)
+    relative = torch.zeros_like(sensor)
+    check_related(scene.image, relative, anchors_of(sensor), CONFIG)
     for other in (sensor.flip(1), sensor.flip(0), sensor.roll(40, 1)):
         with pytest.raises(AlignmentError):
-            check_related(scene.image, other, CONFIG)
+            check_related(scene.image, relative, anchors_of(other), CONFIG)
+
+
+def test_nothing_is_held_beyond_a_cut():
+    image, depth = boxes(0)
+    other, _ = boxes(1)
+    aligner = FrameAligner(CONFIG)
+    blind = anchors_of(torch.full_like(depth, torch.nan))
+    assert aligner.align(relative_of(depth), anchors_of(depth), 0.0, image=image).failure is None
+    again = FrameAligner(CONFIG)
+    again.restore(aligner.state())
+    for one in (aligner, again):
+        held = one.align(relative_of(depth), blind, 0.1, image=image)
+        assert held.alignment is not None and held.alignment.state == "held"
+        lost = one.align(relative_of(depth), blind, 0.2, image=other)
+        assert lost.alignment is None

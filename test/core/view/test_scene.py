@@ -62,6 +62,13 @@ def test_the_sensor_has_the_colours_of_the_depth(show, make_frame):
     assert ranges[0] == ranges[1]
 
 
+def test_confidence_is_grey_and_white_is_sure(show, make_frame):
+    sure = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    shown, _ = show(make_frame(confidence=sure))
+    (buffer,) = shown.values(at.CONFIDENCE, "Image:buffer")
+    assert bytes(buffer[0]) == np.round(255 * sure).astype(np.uint8).tobytes()
+
+
 def test_a_point_is_where_its_pixel_and_depth_say(show, make_frame, camera):
     shown, _ = show(make_frame())
     (points,) = shown.values(at.CLOUD, POSITIONS)

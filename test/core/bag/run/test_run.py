@@ -132,6 +132,27 @@ def test_depth_is_the_sensor_s_where_the_sensor_is_the_model_s(
     assert states == {"fitted"}
 
 
+def test_confidence_is_written_where_it_is_wanted_and_decides_what_is_a_hole(
+    recording: Path, run_bag: Any, tools: Any, settings: RunSettings, tmp_path: Path
+) -> None:
+    wanted = ("depth", "confidence")
+    for least in (0.0, 1.0):
+        folder = tmp_path / str(least)
+        run_bag(
+            recording,
+            folder,
+            kept=(),
+            settings=replace(settings, outputs=wanted, min_confidence=least),
+        )
+        depths = [one.data.view("<f4") for one in tools.read_topic(folder, "/ppd/depth/image")]
+        sure = [one.data.view("<f4") for one in tools.read_topic(folder, "/ppd/depth/confidence")]
+        assert len(sure) == len(depths) == FRAMES
+        for depth, confidence in zip(depths, sure, strict=True):
+            assert 0 <= confidence.min() <= confidence.max() <= 1
+            assert not np.isfinite(depth[confidence < least]).any()
+            assert np.isfinite(depth).any() or least
+
+
 def test_points_are_along_the_rays_of_the_recorded_camera(whole: Path, tools: Any) -> None:
     cloud = tools.read_topic(whole, "/ppd/points")[0]
     depth = tools.read_topic(whole, "/ppd/depth/image")[0].data.view("<f4")
