@@ -203,7 +203,7 @@ def _aligned_errors(
     alignment = fitted(relative, anchors, CONFIG)
     overall = to_metric_depth(relative, alignment)
     local = locally_aligned(relative, anchors, alignment)
-    lidar = to_metric_depth(relative, fitted(relative, _lidar_anchors(frame, generator), CONFIG))
+    lidar = to_metric_depth(relative, fitted(relative, lidar_anchors(frame, generator), CONFIG))
     for name, depth in (("field", local), ("relative", oracle[0]), ("sensor", frame.sensor)):
         edges[name].add(depth, frame)
 
@@ -227,7 +227,7 @@ def _aligned_errors(
     }
 
 
-def _lidar_anchors(frame: Frame, generator: torch.Generator) -> Anchors:
+def lidar_anchors(frame: Frame, generator: torch.Generator) -> Anchors:
     """2,000 points of what the camera sees, measured with noise, in the LiDAR's own frame."""
     points = backproject(frame.truth, ray_table(frame.intrinsics))[frame.valid_mask]
     chosen = points[torch.randperm(len(points), generator=generator)[:LIDAR_POINTS]]

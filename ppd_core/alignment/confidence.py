@@ -20,7 +20,9 @@ from ppd_core.types import Alignment
 RIGHT_LOG = 0.03
 CELL_PX = 16
 """Side of the squares in which samples are counted, each with the eight around."""
-PRIOR_SAMPLES = 4.0
+POINT_NOISE_M = 0.02
+"""Of a LiDAR's points, as their makers have it: near by, that alone is more than 3 %."""
+PRIOR_SAMPLES = 1.0
 """What the fit's residual counts for, in samples."""
 
 
@@ -51,7 +53,10 @@ def local_confidence(
         is_sample = (anchors.weight > 0) & (anchors.depth > 0) & torch.isfinite(found)
         weight = torch.where(is_sample, anchors.weight, 0.0)
         error = (found / anchors.depth).log().abs()
-        is_right = torch.where(is_sample, error < RIGHT_LOG, False)
+        limit = torch.full_like(error, RIGHT_LOG)
+        if anchors.sensor_depth is None:
+            limit = torch.hypot(limit, POINT_NOISE_M / anchors.depth)
+        is_right = torch.where(is_sample, error < limit, False)
         cell = (anchors.rows // CELL_PX) * wide + anchors.cols // CELL_PX
         sums = weight.new_zeros(2, high * wide)
         sums.index_add_(1, cell, torch.stack([weight * is_right, weight]))
