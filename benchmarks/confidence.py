@@ -32,7 +32,7 @@ from ppd_core.types import AlignedDepth
 FRAMES, BINS = 200, 10
 GLOBAL = AlignmentConfig(is_tracked=False)
 FIELD = AlignmentConfig(is_tracked=False, has_field=True)
-SURFACES = AlignmentConfig(is_tracked=False, has_field=True, has_surfaces=True)
+SURFACES = AlignmentConfig(is_tracked=False, has_surfaces=True)
 _CHOOSER = SurfaceChooser()
 
 

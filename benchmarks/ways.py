@@ -19,6 +19,7 @@ from ppd_core import AlignmentConfig
 from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.aligner import FrameAligner, fitted, locally_aligned
 from ppd_core.alignment.anchors import depth_anchors, sensor_at_image
+from ppd_core.alignment.hypotheses import NAMES, surface_hypotheses
 from ppd_core.alignment.surfaces import SurfaceChooser
 from ppd_core.types import AlignedDepth
 
@@ -70,6 +71,14 @@ def _grey(seen: Seen) -> np.ndarray:
     return cv2.cvtColor(seen.image, cv2.COLOR_RGB2GRAY)
 
 
+def _spread(seen: Seen) -> np.ndarray:
+    """The hypothesis of that name, by itself."""
+    pixels = torch.from_numpy(seen.image).permute(2, 0, 1).float() / 255
+    found = surface_hypotheses(pixels, torch.from_numpy(seen.sensor))
+    index = NAMES.index("spread")
+    return torch.where(found.is_known[index], found.log_depth[index].exp(), torch.nan).numpy()
+
+
 def _global_fit(seen: Seen) -> np.ndarray:
     assert seen.relative is not None
     anchors = depth_anchors(torch.from_numpy(seen.sensor), *seen.sensor.shape, CONFIG)
@@ -102,7 +111,7 @@ def _surfaces(seen: Seen) -> np.ndarray:
 
 
 _CHOOSER = SurfaceChooser()
-WITH_SURFACES = AlignmentConfig(has_field=True, has_surfaces=True)
+WITH_SURFACES = AlignmentConfig(has_surfaces=True)
 
 WAYS = {
     "sensor": Way("sensor as it is", lambda seen: seen.sensor),
@@ -133,6 +142,7 @@ WAYS = {
         ),
         max_pixels=COLORIZATION_PIXELS,
     ),
+    "spread": Way("the same of holes and edges alone, by 30 steps on what flows in", _spread),
     "nano_global": Way("nano, global fit", _global_fit, "nano"),
     "nano_field": Way("nano, field and borders", _field, "nano"),
     "surfaces": Way("choice of surfaces, without a model's depth", _surfaces),

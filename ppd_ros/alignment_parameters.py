@@ -66,7 +66,7 @@ SPECS = (
         "alignment.surfaces",
         CONFIG.has_surfaces,
         "Settle each pixel on one of the surfaces that sensor and model see around it, by a small "
-        "network: clean borders, holes filled from the right side. Needs alignment.field.",
+        "network: the field, clean borders, holes filled from the right side.",
     ),
     ParameterSpec(
         "alignment.min_confidence",

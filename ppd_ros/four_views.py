@@ -1,10 +1,11 @@
-"""One frame, four ways to metres: the sensor alone, a constant, a global and a local alignment."""
+"""One frame, four ways to metres: the sensor alone, a constant, a global fit, and field and
+surfaces."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from ppd_core.alignment.affine import to_metric_depth
 from ppd_core.alignment.aligner import Evidence, FrameAligner
 from ppd_core.alignment.anchors import check_unit, depth_anchors
 from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.alignment.surfaces import SurfaceChooser
 from ppd_core.depth_result import DepthResult
 from ppd_core.evaluation.metric_depth import MetricErrors, flying_share, metric_errors
 from ppd_core.types import Alignment, AlignmentError
 from ppd_ros.comparison import Comparison
-from ppd_ros.tiles import sheet, titled
+from ppd_ros.tiles import fitted, sheet, titled
 
 TILE_WIDTH_PX = 525
 SENSOR, CONSTANT, GLOBAL, LOCAL = "sensor", "constant", "global", "local"
@@ -37,6 +39,7 @@ class View:
         flying: share of the depth's pixels near the truth's edges that lie on no surface.
         hole_abs_rel: its AbsRel where the sensor has no depth; NaN where nothing is to be told.
         refusal: why there are no metres; empty where there are.
+        confidence: (H, W) float32 in [0, 1], of the depth; None without.
     """
 
     key: str
@@ -46,6 +49,7 @@ class View:
     flying: float
     hole_abs_rel: float
     refusal: str = ""
+    confidence: np.ndarray | None = None
 
 
 def make_views(
@@ -73,23 +77,26 @@ def make_views(
         judge.view(CONSTANT, f"{model}, constant {near_m:g} .. {far_m:g} m", metres),
     ]
     evidence = _evidence(sensor, relative)
-    for key, title, has_field in (
+    for key, title, is_local in (
         (GLOBAL, f"{model}, one scale and shift", False),
-        (LOCAL, f"{model}, local field too", True),
+        (LOCAL, f"{model}, field and surfaces", True),
     ):
         # A frame alone has no others that would steady it.
-        config = AlignmentConfig(has_field=has_field, is_tracked=False)
+        config = AlignmentConfig(has_surfaces=is_local, is_tracked=False)
         aligned = FrameAligner(config).align(relative, evidence, 0.0, image=frame.image)
+        aligned = SurfaceChooser()(frame.image, aligned)
         if aligned.metric_depth is None:
             nothing = torch.full_like(relative, torch.nan)
             views.append(judge.view(key, title, nothing, refusal=str(aligned.failure)))
         else:
-            views.append(judge.view(key, title, aligned.metric_depth))
+            view = judge.view(key, title, aligned.metric_depth)
+            assert aligned.confidence is not None
+            views.append(replace(view, confidence=aligned.confidence.numpy()))
     return views
 
 
 def draw_views(frame: Comparison, views: Sequence[View]) -> np.ndarray:
-    """The clouds of all ways but the sensor's, from the side and the place of `story`.
+    """The clouds of all ways but the sensor's, seen as in `story`, and how sure the last one is.
 
     Returns:
         (h, w, 3) uint8 RGB.
@@ -104,7 +111,12 @@ def draw_views(frame: Comparison, views: Sequence[View]) -> np.ndarray:
         for view in views
         if view.key != SENSOR  # It is in the story.
     ]
-    return sheet([tiles])
+    sure = views[-1].confidence
+    if sure is not None:
+        grey = np.round(255 * sure).astype(np.uint8)[..., None].repeat(3, axis=-1)
+        picture = fitted(grey, TILE_WIDTH_PX, height)
+        tiles.append(titled(picture, "confidence of the last", "white: within 3 %, surely"))
+    return sheet([tiles[:2], tiles[2:]])
 
 
 def view_row(view: View) -> dict[str, Any]:

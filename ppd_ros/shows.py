@@ -18,7 +18,7 @@ RECORDED = "complete frames recorded"
 """What the recorder says when it needs nothing of the topics any more; the demo waits for it."""
 SENSOR = {
     "alignment.source": "depth",
-    "alignment.field": True,
+    "alignment.surfaces": True,
     # On a busy machine the sensor's image is late; going on without would show held metres.
     "alignment.max_wait_s": 1.0,
     # Not "drop": a frame that nothing ties to metres shall be seen to have none.
@@ -69,7 +69,7 @@ def table_show(model: str, rate_hz: float) -> Show:
         parameters=SENSOR,
         metres=_from_sensor("the simulated sensor's faulty depth"),
         written="story.png (look at it first), demo.gif (the same, moving), alignment.png (three "
-        "ways to metres), cloud.ply beside truth.ply,",
+        "ways to metres, and how sure the last is), cloud.ply beside truth.ply,",
         stand_in=("bag_publisher", str(packaged_recording())),
         hint=NO_CAMERA,
     )
@@ -83,8 +83,8 @@ def stereo_show(model: str, rate_hz: float) -> Show:
         recorder=(*_with_truth(SCENE, model, near_m=1.0, far_m=6.0), "--still"),
         parameters=SENSOR,
         metres=_from_sensor("OpenCV's stereo matching"),
-        written="story.png (look at it first), alignment.png (three ways to metres), cloud.ply "
-        "beside truth.ply,",
+        written="story.png (look at it first), alignment.png (three ways to metres, and how "
+        "sure the last is), cloud.ply beside truth.ply,",
         frames=5,  # Each is the same; these tell the rate.
     )
 
@@ -125,6 +125,6 @@ def _with_truth(name: str, model: str, *, near_m: float, far_m: float) -> tuple[
 
 def _from_sensor(sensor: str) -> str:
     return (
-        f"Metres on the topics come from alignment.source depth with alignment.field: {sensor}. "
-        "The exact depth is only compared with, and nothing is fitted to it."
+        "Metres on the topics come from alignment.source depth with alignment.surfaces: "
+        f"{sensor}. The exact depth is only compared with, and nothing is fitted to it."
     )

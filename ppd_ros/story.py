@@ -13,7 +13,7 @@ from ppd_core.atomic_file import atomic_write
 from ppd_core.evaluation.metric_depth import flying_mask, flying_share, metric_errors
 from ppd_core.image_files import depth_preview, preview_range
 from ppd_ros.comparison import Comparison
-from ppd_ros.tiles import GAP_PX, colour_bar, sheet, titled
+from ppd_ros.tiles import GAP_PX, colour_bar, fitted, sheet, titled
 
 WIDTH_PX = 1600
 ANIMATED_WIDTH_PX = 960
@@ -44,7 +44,7 @@ def draw_story(frame: Comparison, model: str, *, width: int = WIDTH_PX) -> np.nd
     scale = colour_bar(tile_width, f"{near_m:.2f} m", f"{far_m:.2f} m", "black: no depth")
 
     def tile(picture: np.ndarray, *lines: str | np.ndarray) -> np.ndarray:
-        return titled(_fitted(picture, tile_width, tile_height), *lines)
+        return titled(fitted(picture, tile_width, tile_height), *lines)
 
     def side(seen: np.ndarray, title: str) -> np.ndarray:
         colors, share = _marked(frame, seen)
@@ -90,14 +90,6 @@ def write_gif(path: Path, pictures: Sequence[np.ndarray], duration_ms: float) ->
             duration=round(duration_ms),
             loop=0,
         )
-
-
-def _fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Shrunk by averaging, or enlarged so that pixels stay pixels: the holes shall be seen."""
-    import cv2
-
-    how = cv2.INTER_AREA if picture.shape[1] > width else cv2.INTER_NEAREST
-    return cv2.resize(picture, (width, height), interpolation=how)
 
 
 def _figures(frame: Comparison, depth: np.ndarray) -> str:

@@ -26,6 +26,14 @@ def titled(picture: np.ndarray, *lines: str | np.ndarray) -> np.ndarray:
     return np.vstack([*bars, picture])
 
 
+def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Shrunk by averaging, or enlarged so that pixels stay pixels: the holes shall be seen."""
+    import cv2
+
+    how = cv2.INTER_AREA if picture.shape[1] > width else cv2.INTER_NEAREST
+    return cv2.resize(picture, (width, height), interpolation=how)
+
+
 def colour_bar(width: int, near: str, far: str, note: str = "") -> np.ndarray:
     """A line for `titled`: the colours of `depth_preview` from near to far, and what they mean.
 

@@ -164,11 +164,12 @@ class FrameAligner:
             # What the tie has taken away shall not come back through the field.
             evidence = _moved(evidence, relative_depth, own, alignment)
         global_depth = to_metric_depth(relative_depth, alignment)
-        if not self._config.has_field:
+        has_surfaces = self._config.has_surfaces and evidence.source in SENSORS
+        if not (self._config.has_field or has_surfaces):
             return _aligned(global_depth, alignment, evidence)
         metric_depth = locally_aligned(relative_depth, evidence, alignment)
         alignment = replace(alignment, has_field=True)
-        if evidence.source not in SENSORS or not self._config.has_surfaces:
+        if not has_surfaces:
             return _aligned(metric_depth, alignment, evidence)
         return AlignedDepth(
             metric_depth,

@@ -31,9 +31,8 @@ class AlignmentConfig:
         min_inlier_ratio: a fit that fewer of the samples agree with is not trusted.
         min_edge_correlation: nor is a depth image whose edges correlate less with the image's.
         has_field: add the smooth local correction that follows the sensor on surfaces.
-        has_surfaces: with the field and a sensor, let the packaged network choose each pixel's
-            surface among what the two see around it. Best with a small model such as nano; a good
-            model's own depth it does not yet trust enough.
+        has_surfaces: with a sensor, add that field and let the packaged network choose each
+            pixel's surface among what sensor and model see around it.
         hold_s: for how long the last good metres are carried on when no fit can be trusted.
         is_tracked: steady the scale over time; off: every frame is fitted alone.
 
@@ -77,7 +76,5 @@ class AlignmentConfig:
             )
         if not 0 <= self.min_inlier_ratio <= 1:
             raise ValueError(f"min_inlier_ratio must be in [0, 1], got {self.min_inlier_ratio}")
-        if self.has_surfaces and not self.has_field:
-            raise ValueError("has_surfaces needs has_field, got has_field False")
         if not (math.isfinite(self.hold_s) and self.hold_s >= 0):
             raise ValueError(f"hold_s must be finite and >= 0, got {self.hold_s}")

@@ -5,17 +5,22 @@ air. So what is known is laid out as hypotheses, each a depth that some surface 
 
 * the sensor's own value, noise smoothed away where it lies on a surface;
 * the nearest sample that the sensor is sure of; the nearest one to the left, right, above and
-  below, as it is and continued along its plane; and what flows in from all sides, little across
-  edges of colour;
+  below, as it is and continued along its plane;
+* what flows in from all sides, little across edges of colour; and what that settles to, when each
+  pixel that the sensor does not see is the mean of its neighbours, weighted by how alike their
+  colours are;
 * the model's depth after the global fit, and after the local correction.
 
 Everything is in inverse depth, which is linear on a plane and in which a stereo sensor's noise is
-the same everywhere. Pure functions on the tensors' device; no host sync.
+the same everywhere. Pure functions on the tensors' device; it waits once, for how many pixels are
+not clean.
 
 Sources: Gastal and Oliveira, "Domain Transform for Edge-Aware Image and Video Processing",
-SIGGRAPH 2011 (the recursive filter, as a normalised convolution); Dammertz et al., "Edge-Avoiding
-A-Trous Wavelet Transform for fast Global Illumination Filtering", HPG 2010 (smoothing); Rong and
-Tan, "Jump Flooding in GPU", I3D 2006 (the nearest sample).
+SIGGRAPH 2011 (the recursive filter, as a normalised convolution); Levin, Lischinski and Weiss,
+"Colorization using Optimization", SIGGRAPH 2004 (the weighted mean, of the pixels without depth
+alone); Golub and Varga, "Chebyshev semi-iterative methods", Numerische Mathematik 3, 1961;
+Dammertz et al., "Edge-Avoiding A-Trous Wavelet Transform for fast Global Illumination Filtering",
+HPG 2010 (smoothing); Rong and Tan, "Jump Flooding in GPU", I3D 2006 (the nearest sample).
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ppd_core.alignment.borders import SURE_BEND
-from ppd_core.geometry.edges import inverse_depth_bend
+from ppd_core.geometry.edges import EDGE_RATIO, inverse_depth_bend
 
 NAMES = (
     "own",
@@ -42,6 +47,7 @@ NAMES = (
     "up_plane",
     "down_plane",
     "inflow",
+    "spread",
     "model",
     "model_field",
 )
@@ -55,10 +61,21 @@ PLANE_PX = 4
 """Over how many pixels a surface's slope is taken."""
 PLANE_LIMIT = 0.3
 """A slope that changes inverse depth by a larger share over those is none."""
-INFLOW_PX, INFLOW_COLOR = 10.0, 0.1
+INFLOW_PX, INFLOW_COLOR = 5.0, 0.025
 """How far, and across how much difference of colour (sum of channels in [0, 1]), depth flows to
 lose all but 1/e of its weight."""
 _INFLOW_REACH_PX = 128
+SPREAD_STEPS = 30
+SPREAD_VARIANCES = 0.1
+"""A squared difference of colour of so many variances of the windows around weighs 1/e."""
+_SPREAD_RADIUS = 0.97
+"""Of the iteration's spectrum, as far as the steps are to damp it."""
+_LEAST_VARIANCE, _LEAST_WEIGHT = 2e-6, 1e-6
+_AROUND = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
+AGREEMENT_PX = 16
+"""Side of the squares in which the network sees how far the model is from the sensor."""
+_LEAST_GAP_LOG, _LOG_MOST_GAP = 0.001, 6.0
+"""In log depth: what is less is no gap; and about the logarithm of how many of it are the most."""
 _FINE_LOG, _COARSE_LOG = 0.03, 0.3
 """In log depth: the two scales at which the network sees differences."""
 _FAR_PX = 32.0
@@ -67,9 +84,9 @@ _LOG_FAR = 3.5
 """About log(1 + `_FAR_PX`)."""
 _LEAST_INFLOW, _LOG_LEAST_INFLOW = 1e-12, 28.0
 """What is less has not come; and about how many e-foldings that is."""
-_REFERENCES = ("own", "nearest", "inflow", "model_field", "model")
+_REFERENCES = ("spread", "nearest", "own", "model_field", "model")
 """The first of these that is known is what all others are compared with."""
-FEATURES = 3 + 2 * len(NAMES) + 12
+FEATURES = 3 + 2 * len(NAMES) + 17
 """Channels of `Hypotheses.features`."""
 
 
@@ -130,9 +147,12 @@ def surface_hypotheses(
     values += [nearest, *(side.value for side in sides), *(side.plane for side in sides)]
     is_there = [side.distance_px < torch.inf for side in sides]
     known += [nearest_px < torch.inf, *is_there, *is_there]
-    inflow, inflow_weight = _inflow(smooth, is_sure, image)
-    values.append(inflow)
-    known.append(inflow_weight > 0)
+    is_clean = is_seen & torch.where(is_sparse, is_seen, ~_is_near_edge(inverse, is_seen))
+    inflow, inflow_weight = _inflow(smooth, is_clean, image)
+    is_fed = inflow_weight > 0
+    start = torch.where(is_fed, inflow, torch.where(nearest_px < torch.inf, nearest, 0))
+    values += [inflow, _spread(smooth, is_clean, start, image)]
+    known += [is_fed, is_clean | (start > 0)]
     for depth in models:
         is_valid = (depth > 0) & (depth < torch.inf)
         values.append(torch.where(is_valid, 1 / depth, 0))
@@ -144,18 +164,24 @@ def surface_hypotheses(
     distances = [side.distance_px for side in sides] + [nearest_px]
     reference = _first_known(log_depth, is_known, [NAMES.index(name) for name in _REFERENCES])
     difference = torch.where(is_known, log_depth - reference, 0)
+    is_model = is_known[-2:] & is_clean
+    gap = (log_depth[-2:] - log_depth[0]).abs().clamp(max=_COARSE_LOG) * is_model
+    typical = gap.sum(dim=(1, 2)) / is_model.sum(dim=(1, 2)).clamp(min=1)
+    gaps = torch.cat([_local_share(gap, is_model), typical[:, None, None].expand(2, *size)])
     raw_off = torch.where(is_seen, (inverse - smooth) / smooth.clamp(min=1e-4), 0)
     features = torch.cat(
         [
             image - 0.5,
             (difference / _FINE_LOG).clamp(-1, 1),
             (difference / _COARSE_LOG).clamp(-1, 1),
+            torch.log1p(gaps / _LEAST_GAP_LOG) / _LOG_MOST_GAP,
             torch.stack(
                 [
                     is_seen.float(),
                     is_known[-2].float(),
                     is_known[-1].float(),
                     is_sure.float(),
+                    is_clean.float(),
                     is_sparse.float().expand(size),
                     (raw_off / _FINE_LOG).clamp(-1, 1),
                     inflow_weight.clamp(min=_LEAST_INFLOW).log() / _LOG_LEAST_INFLOW + 1,
@@ -299,6 +325,71 @@ def _inflow(inverse: Tensor, is_sure: Tensor, image: Tensor) -> tuple[Tensor, Te
     is_fed = flows[1] > _LEAST_INFLOW
     value = flows[0] / flows[1].clamp(min=_LEAST_INFLOW)
     return torch.where(is_fed, value, 0), flows[1] * is_fed
+
+
+def _is_near_edge(inverse: Tensor, is_seen: Tensor) -> Tensor:
+    """(H, W) where surfaces meet within a pixel: there a sensor smears."""
+    near = F.max_pool2d(torch.where(is_seen, inverse, 0)[None], 3, stride=1, padding=1)[0]
+    far = -F.max_pool2d(torch.where(is_seen, -inverse, -torch.inf)[None], 3, stride=1, padding=1)[
+        0
+    ]
+    return near > EDGE_RATIO * far
+
+
+def _spread(inverse: Tensor, is_clean: Tensor, start: Tensor, image: Tensor) -> Tensor:
+    """Depth, where it is not clean, as the mean of the eight around, by colour; inverse again.
+
+    Means are of depth, not of its inverse: a sensor's holes are mostly shadows on what is behind.
+    """
+    height, width = inverse.shape
+    depth = torch.where(is_clean, 1 / inverse, 1 / start.clamp(min=1e-3)).flatten()
+    unknown = (~is_clean).flatten().nonzero()[:, 0]
+    rows, cols = unknown // width, unknown % width
+    framed = F.pad(image[None], (1,) * 4, mode="replicate")[0]
+    mean, mean_square = (
+        F.avg_pool2d(one[None], 3, stride=1)[0] for one in (framed, framed.square())
+    )
+    variance = (mean_square - mean.square()).clamp(min=0).sum(dim=0).flatten()
+    colors = image.flatten(1)
+    own_color, own_variance = colors[:, unknown], variance[unknown]
+    is_there = (start > 0).flatten()
+    weights, neighbours = [], []
+    for down, right in _AROUND:
+        row, col = rows + down, cols + right
+        is_inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+        there = torch.where(is_inside, row * width + col, 0)
+        difference = (colors[:, there] - own_color).square().sum(dim=0)
+        # The greater variance of the two: symmetric, as the iteration's spectrum must be real.
+        scale = SPREAD_VARIANCES * torch.maximum(variance[there], own_variance)
+        weight = (-difference / scale.clamp(min=_LEAST_VARIANCE)).exp()
+        weights.append(weight.clamp(min=_LEAST_WEIGHT) * (is_inside & is_there[there]))
+        neighbours.append(there)
+    weight, neighbour = torch.stack(weights), torch.stack(neighbours)
+    weight = weight / weight.sum(dim=0).clamp(min=_LEAST_WEIGHT)
+    before, now, gain = depth[unknown], depth[unknown], 1.0
+    for step in range(SPREAD_STEPS):
+        mean = (weight * depth[neighbour]).sum(dim=0)
+        if step:
+            gain = 1 / (1 - (_SPREAD_RADIUS**2 / (2 if step == 1 else 4)) * gain)
+        before, now = now, gain * (mean - before) + before
+        depth[unknown] = now
+    known = is_clean | (start > 0)
+    spread = depth.view(height, width).clamp(min=1e-2, max=1e3)
+    return torch.where(known, 1 / spread, 0)
+
+
+def _local_share(values: Tensor, counts: Tensor) -> Tensor:
+    """(C, H, W) means over squares of `AGREEMENT_PX` around, of what counts; 0 without any."""
+    stacked = torch.cat([values, counts.float()])[None]
+    side = AGREEMENT_PX
+    small = F.avg_pool2d(stacked, side, ceil_mode=True, count_include_pad=False)
+    wide = F.avg_pool2d(small, 3, stride=1, padding=1, count_include_pad=False)
+    total, count = wide[0].chunk(2)
+    means = (total / count.clamp(min=1e-6))[None]
+    size = values.shape[-2:]
+    return F.interpolate(means, scale_factor=float(side), mode="bilinear")[0][
+        :, : size[0], : size[1]
+    ]
 
 
 def _both_ways(flows: Tensor, keep: Tensor) -> Tensor:

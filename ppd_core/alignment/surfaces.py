@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ppd_core import weights
 from ppd_core.alignment.hypotheses import FEATURES, NAMES, surface_hypotheses
+from ppd_core.geometry.upsample import upsample_depth
 from ppd_core.models.surface_net import SurfaceNet, SurfaceNetConfig
 from ppd_core.transfer import to_device
 from ppd_core.types import AlignedDepth
 
 SAME_LOG = 0.03
 """Hypotheses that differ by less in log depth are one surface: their probabilities add up."""
+MAX_PIXELS = 1280 * 1024
+"""Of larger images surfaces are chosen at this size, and brought up."""
 _NEVER = -1e4
 
 
@@ -94,18 +99,32 @@ class SurfaceChooser:
         """
         if aligned.sensor_depth is None:
             return aligned
-        sensor = aligned.sensor_depth
-        pixels = to_device(image, sensor.device).permute(2, 0, 1).float() / 255
-        found = surface_hypotheses(pixels, sensor, (aligned.global_depth, aligned.metric_depth))
-        logits, correction = self._on(sensor.device)(found.features[None])
+        depths = [aligned.sensor_depth, aligned.global_depth, aligned.metric_depth]
+        device, (height, width) = aligned.sensor_depth.device, image.shape[:2]
+        pixels = to_device(image, device).permute(2, 0, 1)
+        shrink = math.sqrt(MAX_PIXELS / (height * width))
+        if shrink < 1:  # No depth sensor has more pixels.
+            size = (round(shrink * height), round(shrink * width))
+            pixels = F.interpolate(pixels[None].float(), size=size, mode="area")[0]
+            depths = [None if one is None else _resized(one, size) for one in depths]
+        found = surface_hypotheses(pixels.float() / 255, depths[0], depths[1:])
+        logits, correction = self._on(device)(found.features[None])
         chosen = choose_surfaces(found.log_depth, found.is_known, logits[0], correction[0])
-        return replace(aligned, metric_depth=chosen.depth, confidence=chosen.confidence)
+        depth, confidence = chosen.depth, chosen.confidence
+        if shrink < 1:
+            depth = upsample_depth(depth.log(), height, width, edge_threshold=SAME_LOG).exp()
+            confidence = torch.where(depth > 0, _resized(confidence, (height, width)), 0)
+        return replace(aligned, metric_depth=depth, confidence=confidence)
 
     def _on(self, device: torch.device) -> SurfaceNet:
         if self._net is None:
             self._net = load_surface_net()
         # Frames of one pipeline are on one device: this moves it once.
         return self._net.to(device)
+
+
+def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(image[None, None], size=size, mode="nearest-exact")[0, 0]
 
 
 def load_surface_net() -> SurfaceNet:

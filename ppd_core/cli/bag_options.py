@@ -102,7 +102,7 @@ def _add_metres_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--surfaces",
         action="store_true",
-        help="with --field: settle each pixel on one of the surfaces around it",
+        help="settle each pixel on one of the surfaces that sensor and model see around it",
     )
     group.add_argument(
         "--min-confidence",

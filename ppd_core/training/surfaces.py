@@ -1,9 +1,9 @@
 """Training the choice of surfaces: a sensor and a model that err anew in each frame.
 
 A sample is a frame at its own resolution with exact depth. A sensor is drawn and measures it; a
-model's relative depth is drawn: none, a good one, a small model's own, or one that has nothing to
-do with the image. What the product makes of the two, anchors, fit, field and hypotheses, is made
-by the product's own functions.
+model's relative depth is drawn: none, an exact or a good one, a small model's own, or one that has
+nothing to do with the image. What the product makes of the two, anchors, fit, field and
+hypotheses, is made by the product's own functions.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from ppd_core.training.augment import augment
 from ppd_core.training.data_config import AugmentConfig
 from ppd_core.types import Alignment, AlignmentError, Intrinsics
 
-MODEL_KINDS = ("none", "good", "own", "useless")
-_MODEL_SHARES = (0.25, 0.3, 0.3, 0.15)
+MODEL_KINDS = ("none", "exact", "good", "own", "useless")
+_MODEL_SHARES = (0.2, 0.2, 0.25, 0.2, 0.15)
 _FOV_DEG = (45.0, 80.0)
 _CROPS = 4
 """Of so many crops the one with the most to decide is taken."""
@@ -138,6 +138,8 @@ def _model_depths(
         return [None, None]
     if kind == "own":
         relative = _pipeline(model)(image).relative_depth.float()
+    elif kind == "exact":
+        relative = _exact_relative_depth(depth)
     elif kind == "good":
         relative = good_relative_depth(depth, rng)
     else:
@@ -172,6 +174,14 @@ def _pipeline(name: str) -> Any:
     return DepthPipeline.from_pretrained(name, device="cpu")
 
 
+def _exact_relative_depth(depth: np.ndarray) -> Tensor:
+    is_there = np.isfinite(depth) & (depth > 0)
+    far = depth[is_there].max() if is_there.any() else np.float32(1)
+    log_depth = np.log1p(np.where(is_there, depth, far)).astype(np.float32)
+    low, high = np.quantile(log_depth, (0.02, 0.98)).astype(np.float32)
+    return torch.from_numpy((log_depth - low) / max(high - low, np.float32(1e-3)))
+
+
 def good_relative_depth(depth: np.ndarray, rng: np.random.Generator) -> Tensor:
     """Relative depth as of a good model: bent, borders off by a pixel, small things missing.
 
@@ -182,11 +192,7 @@ def good_relative_depth(depth: np.ndarray, rng: np.random.Generator) -> Tensor:
         (H, W) float32, roughly 0..1.
     """
     height, width = depth.shape
-    is_there = np.isfinite(depth) & (depth > 0)
-    far = depth[is_there].max() if is_there.any() else np.float32(1)
-    log_depth = np.log1p(np.where(is_there, depth, far)).astype(np.float32)
-    low, high = np.quantile(log_depth, (0.02, 0.98))
-    relative = (log_depth - low) / max(high - low, 1e-3)
+    relative = _exact_relative_depth(depth).numpy()
     # 1. Small things are missing: nearer ones, or gaps.
     if rng.random() < 0.5:
         side = int(rng.integers(2, 7))

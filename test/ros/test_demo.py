@@ -118,7 +118,7 @@ def test_demo_of_the_stereo_pair_writes_what_it_promises(start, tmp_path):
 def test_shows_with_a_sensor_are_aligned_to_it_and_photos_to_a_constant():
     for show in (table_show("nano", 5.0), stereo_show("nano", 5.0)):
         arguments = node_arguments("nano", show)
-        for words in ("alignment.source:=depth", "alignment.field:=True", "model:=nano"):
+        for words in ("alignment.source:=depth", "alignment.surfaces:=True", "model:=nano"):
             assert words in arguments
         assert "depth_in:=camera/depth_in" in arguments
         assert "near_m" not in " ".join(arguments)

@@ -25,7 +25,8 @@ def frame():
     """A box 1 m away before a wall that leads from 2 to 3 m."""
     truth = np.linspace(2, 3, WIDTH, dtype=np.float32) * np.ones((HEIGHT, 1), np.float32)
     truth[16:32, 20:40] = 1.0
-    image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 6, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    image = np.where((truth == 1.0)[..., None], np.uint8(200), np.uint8(90)) + noise
     return compare(image, truth, np.full_like(truth, 9.0), truth, CAMERA)
 
 
@@ -57,8 +58,8 @@ def test_perfect_model_needs_but_a_scale_and_has_no_holes(frame):
     hole = np.isnan(sensor).mean()
     assert views[SENSOR].errors.valid_share == pytest.approx(1 - hole)
     assert views[SENSOR].errors.abs_rel == 0
-    for key in (GLOBAL, LOCAL):
-        assert views[key].errors.abs_rel < 1e-3
+    for key, limit in ((GLOBAL, 1e-3), (LOCAL, 1e-2)):  # Surfaces are chosen by a network.
+        assert views[key].errors.abs_rel < limit
         assert views[key].errors.valid_share == 1
         assert views[key].flying == 0
         assert views[key].hole_abs_rel < 1e-2

@@ -112,3 +112,30 @@ def test_of_points_in_one_pixel_the_nearest_is_seen() -> None:
     seen = sensor_at_image(anchors)
     assert seen[1, 1] == 2
     assert torch.isnan(seen).sum() == 3
+
+
+def test_what_is_spread_stops_where_the_colour_changes() -> None:
+    rows, cols = 40, 60
+    image = torch.full((3, rows, cols), 0.3)
+    image[:, :, cols // 2 :] = 0.8
+    image += 0.01 * torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
+    truth = torch.where(torch.arange(cols) < cols // 2, 1.0, 2.0).expand(rows, cols)
+    sensor = truth.clone()
+    sensor[10:30, cols // 2 - 6 : cols // 2 + 6] = torch.nan
+    found = surface_hypotheses(image, sensor)
+    spread = found.log_depth[NAMES.index("spread")].exp()
+    assert ((spread / truth).log().abs() < 0.05).float().mean() > 0.99
+
+
+def test_how_far_the_model_is_from_the_sensor_is_seen_where_it_is() -> None:
+    rows, cols = 64, 96
+    sensor = torch.full((rows, cols), 2.0)
+    off = sensor.clone()
+    off[:, cols // 2 :] *= 1.2
+    image = torch.rand(3, rows, cols, generator=torch.Generator().manual_seed(0))
+    features = surface_hypotheses(image, sensor, [sensor, off]).features
+    first = 3 + 2 * len(NAMES)
+    exact, wrong, *typical = features[first : first + 4]
+    assert exact.abs().max() < 1e-3
+    assert wrong[:, : cols // 2 - 32].max() < 0.1 < wrong[:, cols // 2 + 32 :].min()
+    assert typical[0].max() < 0.1 < typical[1].min()

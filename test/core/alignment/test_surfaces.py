@@ -77,16 +77,11 @@ def test_a_pipeline_settles_surfaces_where_it_is_asked_to() -> None:
     image = np.full((32, 48, 3), 100, np.uint8)  # Untrained, it sees edges anywhere.
     relative = pipeline(image).relative_depth
     sensor = torch.expm1(1.5 * relative + 0.5)
-    config = AlignmentConfig(has_field=True, has_surfaces=True)
+    config = AlignmentConfig(has_surfaces=True)
     result = pipeline(image, alignment=alignment_from_depth(sensor, config))
     assert result.metric_depth is not None and result.confidence is not None
     assert "surfaces" in result.timings_s
     error = (result.metric_depth / sensor).log().abs()
     assert error.nanmedian() < 0.03
     plain = pipeline(image, alignment=alignment_from_depth(sensor))
-    assert plain.confidence is None
-
-
-def test_surfaces_need_the_field() -> None:
-    with pytest.raises(ValueError, match="has_field"):
-        AlignmentConfig(has_surfaces=True)
+    assert "surfaces" not in plain.timings_s
