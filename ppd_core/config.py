@@ -142,11 +142,10 @@ PROMPT_SIZES = {
     "efficientnet": ("lite0",),
     "mae": ("b", "l"),
     "moge2": ("l",),
-    "nano": ("nano",),
     "vggt": ("l",),
 }
 """Prompt kind -> the sizes that it exists in."""
-PROMPT_WIDTH = {"s": 384, "b": 768, "l": 1024, "nano": 512, "lite0": 576}
+PROMPT_WIDTH = {"s": 384, "b": 768, "l": 1024, "lite0": 576}
 """Prompt size -> token width."""
 
 
@@ -156,8 +155,7 @@ class PromptConfig:
 
     Args:
         kind: "da2" (Depth Anything V2's encoder), "dinov2" (the plain one), "mae", "moge2",
-            "vggt", or one of the small ones that are trained here: "efficientnet" (from ImageNet)
-            and "nano" (from nothing).
+            "vggt", or nano's, which is trained here from ImageNet's weights: "efficientnet".
         size: ViT size of the backbone: "s", "b" or "l"; mae has no "s", moge2 and vggt are
             published as "l" alone, and the small ones have their own.
     """
@@ -217,12 +215,13 @@ PRESETS: dict[str, PipelineConfig] = {
             hidden_size=192,
             depth=8,
             num_heads=3,
-            semantics_dim=512,
+            semantics_dim=576,
             has_fine_input=True,
             prediction="x0",
         ),
-        prompt=PromptConfig(kind="nano", size="nano"),
-        preprocess=PreprocessConfig(processing_area=128 * 96),
+        prompt=PromptConfig(kind="efficientnet", size="lite0"),
+        preprocess=PreprocessConfig(processing_area=160 * 120),
+        sampler=SamplerConfig(num_steps=2),
     ),
     # Untrained: for tests, and for seeing the whole way through the house on any machine.
     "tiny": PipelineConfig(

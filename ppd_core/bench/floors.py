@@ -20,7 +20,7 @@ from ppd_core.config import (
     PromptConfig,
     SpDitConfig,
 )
-from ppd_core.models import efficientnet, efficientnet_prompt, nano_prompt
+from ppd_core.models import efficientnet, efficientnet_prompt
 from ppd_core.models.layers import TIME_SINUSOIDS
 from ppd_core.models.sp_dit import IN_CHANNELS
 from ppd_core.models.vit import PATCH_PX
@@ -126,8 +126,6 @@ def network_cost(config: SpDitConfig, height: int, width: int) -> Cost:
 def prompt_cost(config: PromptConfig, height: int, width: int) -> Cost:
     """The prompt encoder on one image of model size; for MoGe-2 without the heads for metres."""
     rows, cols = height // COARSE_PATCH_PX, width // COARSE_PATCH_PX
-    if config.kind == "nano":
-        return _nano_prompt_cost(rows, cols)
     if config.kind == "efficientnet":
         return _efficientnet_prompt_cost(rows, cols)
     dim, patches = PROMPT_WIDTH[config.size], rows * cols
@@ -184,29 +182,3 @@ def _efficientnet_prompt_cost(rows: int, cols: int) -> Cost:
         block += convolution(at_level, dim, 2 * dim, 1) + convolution(at_level, 2 * dim, dim, 1)
         cost += convolution(at_level, width, dim, 1) + block * blocks
     return cost
-
-
-def _nano_prompt_cost(rows: int, cols: int) -> Cost:
-    """See `NanoPrompt`: its convolutions at 1/2, 1/4 and 1/8, its blocks at 1/16, its decoder."""
-    half, quarter, eighth = nano_prompt.STEM_WIDTHS
-    dim, detail = nano_prompt.TOKEN_WIDTH, nano_prompt.DETAIL_WIDTH
-    tokens = rows * cols
-    at_half, at_quarter, at_eighth = (tokens * side**2 for side in (8, 4, 2))
-    in_quarter = convolution(at_quarter, quarter, quarter, 3) * 2  # a residual block
-    in_eighth = convolution(at_eighth, eighth, eighth, 3) * 2
-    stem = (
-        convolution(at_half, 3 + 2, half, 3, stride=2)
-        + convolution(at_quarter, half, quarter, 3, stride=2)
-        + in_quarter
-        + convolution(at_eighth, quarter, eighth, 3, stride=2)
-        + in_eighth
-    )
-    blocks = transformer_block(tokens, dim, 4 * dim) * nano_prompt.NUM_BLOCKS
-    decoder = (
-        convolution(tokens, dim, eighth, 1)
-        + in_eighth
-        + convolution(at_eighth, eighth, quarter, 1)
-        + in_quarter
-        + convolution(at_quarter, quarter, detail, 1)
-    )
-    return stem + convolution(tokens, eighth, dim, 3, stride=2) + blocks + decoder

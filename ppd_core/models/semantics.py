@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from ppd_core.config import COARSE_PATCH_PX, PromptConfig
 from ppd_core.models.efficientnet_prompt import EfficientNetPrompt
 from ppd_core.models.moge2 import MoGe2
-from ppd_core.models.nano_prompt import NanoPrompt
 from ppd_core.models.vggt import VggtPrompt
 from ppd_core.models.vit import PATCH_PX, dinov2, imagenet_normalize, layer_tokens, mae
 
@@ -85,7 +84,6 @@ _KINDS = {
     "efficientnet": _PromptKind(lambda _size: EfficientNetPrompt(), lambda image: image),
     "mae": _PromptKind(MaePrompt, imagenet_normalize),
     "moge2": _PromptKind(lambda _size: MoGe2(), _prepare_moge2),
-    "nano": _PromptKind(lambda _size: NanoPrompt(), lambda image: image),
     "vggt": _PromptKind(VggtPrompt, _prepare_vggt),
 }
 
@@ -99,7 +97,7 @@ def prepare_image(config: PromptConfig, image: Tensor) -> Tensor:
     """Bring (B, 3, h, w) in [0, 1], sides multiples of 16, to the encoder's input.
 
     Returns:
-        (B, 3, h / 16 * 14, w / 16 * 14); at its own size for mae, efficientnet and nano,
-        whose patches are of 16.
+        (B, 3, h / 16 * 14, w / 16 * 14); at its own size for mae and efficientnet, whose
+        patches are of 16.
     """
     return _KINDS[config.kind].prepare(image)

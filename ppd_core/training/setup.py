@@ -105,15 +105,9 @@ def _regression(config: PipelineConfig, loss: LossConfig) -> TrainingModels:
     if not hasattr(prompt, "predict_field"):
         raise ValueError(
             f"objective regression needs a prompt with a depth head, got kind "
-            f"{config.prompt.kind!r}; nano and efficientnet have one"
-        )
-    has_mixture = loss.mixture_weight > 0
-    if has_mixture and not hasattr(prompt, "predict_mixture"):
-        raise ValueError(
-            f"mixture_weight above 0 needs a prompt with a mixture head, got kind "
             f"{config.prompt.kind!r}; efficientnet has one"
         )
-    net = PredictField(prompt, has_mixture)
+    net = PredictField(prompt, has_mixture=loss.mixture_weight > 0)
     return TrainingModels(config, prompt, net, None, RegressionObjective(loss))
 
 

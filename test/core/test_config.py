@@ -34,11 +34,11 @@ REFUSED = [
     (SpDitConfig, {"mlp_ratio": 0}, "mlp_ratio must be > 0, got 0"),
     (SpDitConfig, {"depth": 5}, "depth must be even (the prompt is fused midway), got 5"),
     (SpDitConfig, {"hidden_size": 100}, "hidden_size must be a multiple of 4 * num_heads = 64"),
-    (PromptConfig, {"kind": "clip"}, "mae, moge2, nano, vggt, got 'clip'"),
+    (PromptConfig, {"kind": "clip"}, "mae, moge2, vggt, got 'clip'"),
     (PromptConfig, {"size": "g"}, "prompt da2 exists in size s, b, l, got 'g'"),
     (PromptConfig, {"kind": "mae", "size": "s"}, "prompt mae exists in size b, l, got 's'"),
     (PromptConfig, {"kind": "moge2", "size": "s"}, "prompt moge2 exists in size l, got 's'"),
-    (PromptConfig, {"kind": "nano", "size": "l"}, "prompt nano exists in size nano, got 'l'"),
+    (PromptConfig, {"kind": "efficientnet"}, "efficientnet exists in size lite0, got 'l'"),
     (SpDitConfig, {"prediction": "eps"}, "prediction must be one of velocity, x0, got 'eps'"),
     (Profile, {"num_steps": 0, "area_share": 1.0}, "num_steps must be in [1, 1000], got 0"),
     (Profile, {"num_steps": 4, "area_share": 0.0}, "area_share must be in (0, 1], got 0.0"),
@@ -89,7 +89,7 @@ def test_profiles_are_shares_of_what_the_model_was_made_for(name):
 
 def test_a_network_that_knows_its_own_times_alone_gets_no_more_steps():
     steps = {name: profile.num_steps_of(PRESETS["nano"]) for name, profile in PROFILES.items()}
-    assert steps == {"fast": 2, "balanced": 4, "quality": 4}
+    assert steps == {"fast": 2, "balanced": 2, "quality": 2}
 
 
 def test_the_default_profile_is_the_config_itself():

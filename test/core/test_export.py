@@ -25,8 +25,8 @@ from ppd_core.export import ExportError, check_tools, export
 from ppd_core.flow import timestep_grid
 
 SMALL = PipelineConfig(
-    model=SpDitConfig(hidden_size=16, depth=2, num_heads=1, semantics_dim=512, prediction="x0"),
-    prompt=PromptConfig("nano", "nano"),
+    model=SpDitConfig(hidden_size=16, depth=2, num_heads=1, semantics_dim=576, prediction="x0"),
+    prompt=PromptConfig("efficientnet", "lite0"),
     preprocess=PreprocessConfig(processing_area=32 * 48),
     sampler=SamplerConfig(num_steps=2),
 )

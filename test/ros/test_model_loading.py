@@ -41,7 +41,7 @@ def ready(pipeline, *, settings=SETTINGS, effort=STEPS_ALONE, batch_sizes=(1,), 
     return seconds, warnings
 
 
-@pytest.mark.parametrize(("area", "expected"), [(0, 128 * 96), (4096, 4096)])
+@pytest.mark.parametrize(("area", "expected"), [(0, 160 * 120), (4096, 4096)])
 def test_the_model_is_warmed_up_for_the_frames_to_come(area, expected):
     pipeline = Warm()
     effort = Effort(num_steps=2, processing_area=area)

@@ -91,7 +91,7 @@ def test_three_models_make_a_table_and_a_report(
     rows = table(tmp_path)
     assert [row["images"] for row in rows] == ["3"] * 3
     assert len({row["weights"] for row in rows}) == 2  # the twin is in nano's file
-    assert rows[0]["settings"] == "4 steps, 12288 px, float32, eager"
+    assert rows[0]["settings"] == "2 steps, 19200 px, float32, eager"
     assert all(row["protocol"] == "ppd" and float(row["absrel"]) > 0 for row in rows)
     report = json.loads((tmp_path / "report.json").read_text())
     assert {"command", "versions", "hardware"} <= set(report)

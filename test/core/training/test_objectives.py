@@ -21,7 +21,7 @@ from ppd_core.training.objectives import (
 )
 from ppd_core.training.targets import depth_target
 
-PROMPT = PromptConfig(kind="nano", size="nano")
+PROMPT = PromptConfig(kind="efficientnet", size="lite0")
 
 
 def batch() -> tuple[Tensor, Tensor]:

@@ -73,7 +73,7 @@ def test_ours_take_steps_and_a_backend_and_rivals_no_backend():
     assert not takes_steps("nano-twin")
     assert open_model("nano", "cpu", num_steps=1, backend="eager").settings == {
         "steps": "1",
-        "area": "12288 px",
+        "area": "19200 px",
         "dtype": "float32",
         "backend": "eager",
     }
