@@ -132,6 +132,7 @@ def save_training_state(
         f"{kind}/{name}": optimizer.state[parameter][kind]
         for name, parameter in trained.named_parameters()
         for kind in _MOMENTS
+        if optimizer.state.get(parameter)  # A head that the loss leaves out has none.
     }
     save_checkpoint(folder / "optimizer.safetensors", moments, {})
     (folder / "state.json").write_text(json.dumps(state, indent=1))
@@ -151,6 +152,8 @@ def load_training_state(
         _fill(average, folder / "average.safetensors")
         moments, _ = read_checkpoint(folder / "optimizer.safetensors")
         for name, parameter in trained.named_parameters():
+            if not any(f"{kind}/{name}" in moments for kind in _MOMENTS):
+                continue
             optimizer.state[parameter] = {
                 "step": torch.tensor(float(state["step"]), device=parameter.device)
             } | {kind: _like(moments[f"{kind}/{name}"], parameter) for kind in _MOMENTS}
