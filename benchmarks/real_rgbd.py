@@ -20,7 +20,7 @@ import argparse
 import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -162,6 +162,8 @@ def hidden_errors(
 
 def fused(way: Way, seen: Seen) -> np.ndarray:
     """(H, W) float32, metres; all NaN where the way refuses."""
+    if way.relative is None:
+        seen = replace(seen, relative=None)
     try:
         return way.fuse(seen)
     except AlignmentError:
