@@ -127,7 +127,7 @@ def _depths(
         result, aligner = results[number], known["alignment"]
         if aligner is None:
             return result
-        aligned = aligner(result.relative_depth, None)
+        aligned = aligner(image, result.relative_depth, None)
         return replace(result, metric_depth=aligned.metric_depth, alignment=aligned.alignment)
 
     steady = SteadyDepth(estimate, (lambda _: given) if unit == "metres" else None, config)

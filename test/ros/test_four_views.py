@@ -58,11 +58,11 @@ def test_perfect_model_needs_but_a_scale_and_has_no_holes(frame):
     hole = np.isnan(sensor).mean()
     assert views[SENSOR].errors.valid_share == pytest.approx(1 - hole)
     assert views[SENSOR].errors.abs_rel == 0
-    for key, limit in ((GLOBAL, 1e-3), (LOCAL, 1e-2)):  # Surfaces are chosen by a network.
+    for key, limit in ((GLOBAL, 1e-3), (LOCAL, 2e-2)):  # Surfaces are chosen by a network.
         assert views[key].errors.abs_rel < limit
         assert views[key].errors.valid_share == 1
         assert views[key].flying == 0
-        assert views[key].hole_abs_rel < 1e-2
+        assert views[key].hole_abs_rel < 2e-2
     assert math.isnan(views[SENSOR].hole_abs_rel)
     expected = np.expm1(
         CONSTANT_ALIGNMENT.scale * (np.log1p(frame.truth) - 0.4) / 1.25 + CONSTANT_ALIGNMENT.shift

@@ -43,17 +43,17 @@ def test_a_plain_run_compares_nano_with_both_bases(
 ) -> None:
     assert ppd_bench("--size", "32x16", "--json", "a.json") == 0
     figures = figures_in(Path("a.json"))
-    eager = of_one(figures, "fp32.eager.32x16.4")
+    eager = of_one(figures, "fp32.eager.32x16.2")
     ratios = {"ratio_to_eager_autocast", "ratio_to_eager_autocast_bf16"}
     assert eager.keys() == FIGURES | STAGES | ratios
     assert 0 < eager["p50_ms"] <= eager["p95_ms"]
     assert eager["ratio_to_eager_autocast"] == pytest.approx(
-        figures["fp16.eager_autocast.32x16.4.p50_ms"] / eager["p50_ms"], rel=1e-3
+        figures["fp16.eager_autocast.32x16.2.p50_ms"] / eager["p50_ms"], rel=1e-3
     )
     assert 0.3 < sum(eager[name] for name in STAGES) / eager["p50_ms"] < 2
     assert figures["fp32.ceiling_tflops"] > 0
     out = capsys.readouterr().out
-    for word in ("fp32.eager.32x16.4", "bf16.eager_autocast_bf16.32x16.4", "x eager-autocast"):
+    for word in ("fp32.eager.32x16.2", "bf16.eager_autocast_bf16.32x16.2", "x eager-autocast"):
         assert word in out
     assert "at random" not in out
 

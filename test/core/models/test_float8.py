@@ -183,7 +183,7 @@ def test_sides_that_the_kernel_does_not_take_are_refused(sides):
 @pytest.mark.parametrize(
     ("preset", "vit", "vit_depth"),
     [
-        ("nano", "semantics", 6),
+        ("nano", "semantics", 0),
         ("tiny", "semantics.pretrained", 12),
         ("ppd-da2", "semantics.pretrained", 24),
         ("ppd-moge2", "semantics.encoder.backbone", 24),

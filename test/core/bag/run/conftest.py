@@ -28,12 +28,12 @@ CAMERA = Intrinsics.from_fov(WIDTH, HEIGHT, 60)
 
 
 def images(count: int) -> list[np.ndarray]:
-    """Smooth pictures that move a little from one to the next."""
+    """Smooth pictures that move a little from one to the next; without an edge of colour."""
     rows, cols = np.mgrid[:HEIGHT, :WIDTH] / 16
     waves = [(1, 2), (2, 1), (1, 1)]
     return [
         np.stack(
-            [127 + 120 * np.sin(rows * down + cols * right + index / 8) for down, right in waves],
+            [127 + 40 * np.sin(rows * down + cols * right + index / 8) for down, right in waves],
             axis=-1,
         ).astype(np.uint8)
         for index in range(count)
