@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# That run tests at a time; each takes up to 2 GB of memory.
+# That run tests at a time; each takes up to 3.5 GB of memory.
 WORKERS ?= 2
 STAMP := $(VENV)/.ppd-setup
 

@@ -91,7 +91,10 @@ def test_three_points_of_a_lidar_are_too_few() -> None:
     assert found.failure is not None and found.failure.reason == "few_samples"
 
 
-@pytest.mark.parametrize("size", [(16, 16), (33, 97), (3000, 4000)])
+LARGE = pytest.param((3000, 4000), marks=pytest.mark.xdist_group("memory"))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (33, 97), LARGE])
 def test_any_size_will_do(size: tuple[int, int]) -> None:
     image, depth = room(*size)
     found = settled(image, relative_of(depth), depth)
