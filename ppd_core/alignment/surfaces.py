@@ -108,7 +108,8 @@ class SurfaceChooser:
             pixels = F.interpolate(pixels[None].float(), size=size, mode="area")[0]
             depths = [None if one is None else _resized(one, size) for one in depths]
         found = surface_hypotheses(pixels.float() / 255, depths[0], depths[1:])
-        logits, correction = self._on(device)(found.features[None])
+        features = found.features[None].contiguous(memory_format=torch.channels_last)
+        logits, correction = self._on(device)(features)
         chosen = choose_surfaces(found.log_depth, found.is_known, logits[0], correction[0])
         depth, confidence = chosen.depth, chosen.confidence
         if shrink < 1:
@@ -120,7 +121,7 @@ class SurfaceChooser:
         if self._net is None:
             self._net = load_surface_net()
         # Frames of one pipeline are on one device: this moves it once.
-        return self._net.to(device)
+        return self._net.to(device).to(memory_format=torch.channels_last)  # quicker on CPUs, too
 
 
 def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
