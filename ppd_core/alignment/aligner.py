@@ -68,8 +68,8 @@ class FrameAligner:
     ) -> AlignedDepth:
         """Tie one frame to metres. Never raises for what a sensor may send.
 
-        The fit, the samples and the field are made on the tensors' device; one row of numbers is
-        read from it, to decide whether the fit is trusted.
+        All is made on the tensors' device; a row of numbers is read from it to decide whether the
+        fit is trusted, and one more whether a sensor's samples are of the image.
 
         Args:
             relative_depth: (H, W) floating point.
@@ -279,11 +279,7 @@ def alignment_from_depth(
     return align
 
 
-def fitted(
-    relative_depth: Tensor,
-    anchors: Anchors,
-    config: AlignmentConfig,
-) -> Alignment:
+def fitted(relative_depth: Tensor, anchors: Anchors, config: AlignmentConfig) -> Alignment:
     """The global fit of one image to its samples.
 
     Args:

@@ -66,7 +66,7 @@ def local_confidence(
         confidence = (right + PRIOR_SAMPLES * confidence) / (total + PRIOR_SAMPLES)
     # Shares over wide squares are nearer to the middle than the truth of each pixel.
     odds = (confidence / (1 - confidence).clamp(min=1e-6)).pow(SHARPNESS)
-    confidence = odds / (1 + odds)
+    confidence = (odds / (1 + odds)).clamp(0, 1)
     size = (high * CELL_PX, wide * CELL_PX)
     smooth = F.interpolate(confidence[None, None], size=size, mode="bilinear")[0, 0]
-    return torch.where(is_valid, smooth[:height, :width].clamp(0, 1), 0.0)
+    return torch.where(is_valid, smooth[:height, :width], 0.0)

@@ -147,7 +147,7 @@ def surface_hypotheses(
     values += [nearest, *(side.value for side in sides), *(side.plane for side in sides)]
     is_there = [side.distance_px < torch.inf for side in sides]
     known += [nearest_px < torch.inf, *is_there, *is_there]
-    is_clean = is_seen & torch.where(is_sparse, is_seen, ~_is_near_edge(inverse, is_seen))
+    is_clean = is_seen & (is_sparse | ~_is_near_edge(inverse, is_seen))
     inflow, inflow_weight = _inflow(smooth, is_clean, image)
     is_fed = inflow_weight > 0
     start = torch.where(is_fed, inflow, torch.where(nearest_px < torch.inf, nearest, 0))

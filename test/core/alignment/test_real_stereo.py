@@ -11,9 +11,11 @@ import torch
 from ppd_core.alignment.aligner import FrameAligner
 from ppd_core.alignment.anchors import depth_anchors
 from ppd_core.alignment.config import AlignmentConfig
+from ppd_core.alignment.relation import check_related
 from ppd_core.data.motorcycle import load_motorcycle
 from ppd_core.evaluation.metric_depth import metric_errors
 from ppd_core.pipeline import DepthPipeline
+from ppd_core.types import AlignmentError
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("skimage") is None, reason="the pair comes with scikit-image"
@@ -57,3 +59,14 @@ def test_nano_s_depth_of_it_becomes_metres_without_holes(scene):
     assert errors_of(scene, alone).abs_rel < 0.2
     assert errors_of(scene, local).rmse_m < 0.75 * errors_of(scene, alone).rmse_m
     assert errors_of(scene, local).valid_share == 1
+
+
+def test_it_is_told_from_its_mirror_image_and_from_one_that_is_not_registered(scene):
+    config = AlignmentConfig()
+    sensor = torch.from_numpy(scene.sensor_depth)
+    relative = torch.zeros_like(sensor)
+    check_related(scene.image, relative, depth_anchors(sensor, *sensor.shape, config), config)
+    for other in (sensor.flip(1), sensor.flip(0), sensor.roll(40, 1)):
+        anchors = depth_anchors(other, *sensor.shape, config)
+        with pytest.raises(AlignmentError, match="does not show what the image shows"):
+            check_related(scene.image, relative, anchors, config)

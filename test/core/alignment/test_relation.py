@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
@@ -168,19 +166,6 @@ def test_points_on_a_wall_need_not_be_explained():
     wall = 2 + 0.01 * torch.randn((HEIGHT, WIDTH), generator=torch.Generator().manual_seed(0))
     _, anchors = points_of(wall, 500)
     check_explained(torch.rand(500, generator=torch.Generator().manual_seed(1)), anchors)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="brings the pair")
-def test_a_real_stereo_camera_is_told_from_its_mirror_image():
-    from ppd_core.data.motorcycle import load_motorcycle
-
-    scene = load_motorcycle()
-    sensor = torch.from_numpy(scene.sensor_depth)
-    relative = torch.zeros_like(sensor)
-    check_related(scene.image, relative, anchors_of(sensor), CONFIG)
-    for other in (sensor.flip(1), sensor.flip(0), sensor.roll(40, 1)):
-        with pytest.raises(AlignmentError):
-            check_related(scene.image, relative, anchors_of(other), CONFIG)
 
 
 def test_nothing_is_held_beyond_a_cut():
