@@ -48,8 +48,10 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     pipeline = DepthPipeline.from_pretrained(args.checkpoint, device=args.device)
     make_held_out(args.held_out, args.limit, args.processes)
-    figures = quality(pipeline, args.held_out, args.limit, args.batch_size, args.num_steps)
-    figures["fps_320x240"] = frames_per_second(pipeline, args.held_out, args.calls, args.num_steps)
+    area = args.processing_area or pipeline.config.preprocess.processing_area
+    effort = (args.num_steps, area)
+    figures = quality(pipeline, args.held_out, args.limit, args.batch_size, *effort)
+    figures["fps_320x240"] = frames_per_second(pipeline, args.held_out, args.calls, *effort)
     figures |= size(pipeline, args.checkpoint)
     print_figures(figures)
     print(hardware())
@@ -74,7 +76,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--limit", type=int, default=FRAMES, metavar="N", help="frames to measure")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N")
-    parser.add_argument("--num-steps", type=int, metavar="N", help="Euler steps (default: 4)")
+    parser.add_argument("--num-steps", type=int, metavar="N", help="(default: the model's own)")
+    parser.add_argument("--processing-area", type=int, metavar="PX", help="(default: its own)")
     parser.add_argument("--calls", type=int, default=60, metavar="N", help="timed calls")
     parser.add_argument("--threads", type=int, metavar="N", help="torch's (default: its own)")
     parser.add_argument("--processes", type=int, metavar="N", help="that render frames")
@@ -84,7 +87,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def quality(
-    pipeline: DepthPipeline, folder: Path, frames: int, batch_size: int, num_steps: int | None
+    pipeline: DepthPipeline,
+    folder: Path,
+    frames: int,
+    batch_size: int,
+    num_steps: int | None,
+    processing_area: int,
 ) -> dict[str, float]:
     """Every score of nano, and by prefix those of others; `model_` at model size."""
     methods: dict[str, Callable[[DepthPipeline, Tensor], Tensor]] = {
@@ -95,10 +103,9 @@ def quality(
         methods["mixture_"] = regressed_mode
     at_camera = {prefix: Scores(CAMERA_RADIUS_PX) for prefix in (*methods, "truth_")}
     at_model = {prefix: Scores() for prefix in methods}
-    area = pipeline.config.preprocess.processing_area
     with tqdm(total=frames, unit="frame") as progress:
         for batch in held_out_batches(folder, frames, batch_size):
-            images = model_images(batch.images, area)
+            images = model_images(batch.images, processing_area)
             truth = batch.truth_at(*images.shape[-2:])
             fields = {prefix: predict(pipeline, images) for prefix, predict in methods.items()}
             for prefix, relative in fields.items():
@@ -117,14 +124,23 @@ def quality(
 
 
 def frames_per_second(
-    pipeline: DepthPipeline, folder: Path, calls: int, num_steps: int | None
+    pipeline: DepthPipeline,
+    folder: Path,
+    calls: int,
+    num_steps: int | None,
+    processing_area: int,
 ) -> float:
     """Of the whole pipeline, one frame a call, with points: 1 / the median time of a call."""
     batch = next(held_out_batches(folder, 1, 1))
     seconds = []
     for call in range(WARM_UP_CALLS + calls):
         start = time.perf_counter()
-        result = pipeline(batch.images[0], intrinsics=batch.intrinsics[0], num_steps=num_steps)
+        result = pipeline(
+            batch.images[0],
+            intrinsics=batch.intrinsics[0],
+            num_steps=num_steps,
+            processing_area=processing_area,
+        )
         assert result.points is not None
         result.points.cpu()  # the call returns before a GPU has finished
         if call >= WARM_UP_CALLS:

@@ -8,7 +8,9 @@ registered to the image) and `intrinsics.txt` (3 x 3). Blocks and bands along bo
 * `<way>.hidden_mae_mm`, `<way>.hidden_border_mae_mm`: mean absolute error in the blocks, in the
   bands; `<way>.hidden_absrel`, `<way>.hidden_border_absrel`: the same over the depth, for in
   metres what is far decides alone;
-* `<way>.hidden_share`: of all these pixels, those that got a depth; 0 where the fit is refused.
+* `<way>.hidden_share`: of all these pixels, those that got a depth; 0 where the fit is refused;
+* `edge_correlation.own`, `.mirrored`: of the image with the frame's own sensor, and with that
+  mirrored, which `alignment.min_edge_correlation` is to tell apart.
 
 All are means over the frames that have them, and `<frame>.<way>. ...` of each. The pictures show
 each way's cloud from the side, with nothing hidden.
@@ -32,6 +34,7 @@ from torch import Tensor
 from ways import WAYS, Seen, Way
 
 from ppd_core import AlignmentError, DepthPipeline, Intrinsics
+from ppd_core.alignment.relation import edge_correlation
 from ppd_core.bench.report import print_figures, write_report
 from ppd_core.geometry.camera import ray_table
 from ppd_core.geometry.cloud import backproject
@@ -73,6 +76,9 @@ def main(argv: list[str] | None = None) -> None:
         relative = None if pipeline is None else pipeline(frame.image).relative_depth
         for name, errors in hidden_errors(frame, relative, ways).items():
             figures |= {f"{frame.name}.{name}.{figure}": value for figure, value in errors.items()}
+        for name, sensor in {"own": frame.sensor, "mirrored": frame.sensor[:, ::-1]}.items():
+            correlation, _ = edge_correlation(frame.image, torch.from_numpy(sensor.copy()))
+            figures[f"{frame.name}.edge_correlation.{name}"] = correlation.item()
         if args.pictures is not None:
             args.pictures.mkdir(parents=True, exist_ok=True)
             picture = side_views(frame, relative, ways)
